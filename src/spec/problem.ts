@@ -1,0 +1,43 @@
+/** One thing that is wrong with what a user wrote. */
+export interface Problem {
+  /** Where: `["backends", 2, "weight"]`. */
+  path: readonly PropertyKey[];
+  /** The value and what would be right: `0 is not between 1 and 65535; …`. */
+  text: string;
+}
+
+/** Everything that is wrong with a farm, in one error. */
+export class SpecError extends Error {
+  override readonly name = "SpecError";
+
+  constructor(
+    readonly subject: string,
+    readonly problems: readonly Problem[],
+  ) {
+    const lines = problems.map((problem) => `  ${formatProblem(problem)}`);
+    super(
+      `${subject}: ${problems.length === 1 ? "1 problem" : `${problems.length} problems`}\n${lines.join("\n")}`,
+    );
+  }
+}
+
+/** `backends[2].weight: 0 is not between 1 and 65535; …`. */
+export function formatProblem({ path, text }: Problem): string {
+  const where = path
+    .map((key, i) => (typeof key === "number" ? `[${key}]` : `${i === 0 ? "" : "."}${String(key)}`))
+    .join("");
+  return where === "" ? text : `${where}: ${text}`;
+}
+
+/** A value as an error shows it, on one line and never long. */
+export function show(value: unknown): string {
+  const text = typeof value === "string" ? JSON.stringify(value) : describe(value);
+  return text.length > 80 ? `${text.slice(0, 79)}…` : text;
+}
+
+function describe(value: unknown): string {
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "function") return "a function";
+  if (typeof value === "object" && value !== null) return "an object";
+  return String(value);
+}
