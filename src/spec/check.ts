@@ -14,14 +14,16 @@ interface Entry<T> {
   value: T;
 }
 
+/** Whether what stands at this path is right in itself and known. */
+export type Soundness = (...path: (string | number)[]) => boolean;
+
 /** More turns a round than that make a rule set that no one reads and the kernel takes seconds to load. */
 const MAX_TURNS = 16_384;
 
 /**
  * @param spec a farm in which some entries may be wrong or pending
- * @param sound whether the entry at this path is right in itself and known
  */
-export function checkFarm(spec: FarmSpec, sound: (...path: (string | number)[]) => boolean): Problem[] {
+export function checkFarm(spec: FarmSpec, sound: Soundness): Problem[] {
   const listeners = entries(spec.listeners, (i) => sound("listeners", i));
   const backends = entries(spec.backends, (i) => sound("backends", i));
   const complete = listeners.length === spec.listeners?.length && backends.length === spec.backends?.length;
@@ -39,11 +41,7 @@ export function checkFarm(spec: FarmSpec, sound: (...path: (string | number)[]) 
 }
 
 /** What a gateway's own fields and the farm's marks contradict. */
-export function checkTarget(
-  target: TargetSpec,
-  spec: FarmSpec,
-  sound: (...path: (string | number)[]) => boolean,
-): Problem[] {
+export function checkTarget(target: TargetSpec, spec: FarmSpec, sound: Soundness): Problem[] {
   const problems: Problem[] = [];
   if (target.layout !== undefined && target.dataPlane === "nftables")
     problems.push({

@@ -1,7 +1,7 @@
 /**
  * Checks what a user wrote, as a whole: every problem at once, each with its path, the value and what would be right.
  */
-import { checkFarm, checkTarget } from "./check";
+import { checkFarm, checkTarget, type Soundness } from "./check";
 import { type Problem, SpecError } from "./problem";
 import { checkName, checkShape, PENDING, schemas } from "./schema";
 import type { FarmSpec, TargetSpec } from "./types";

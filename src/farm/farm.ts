@@ -1,0 +1,146 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { type Compiled, compile } from "../core";
+import { applyCommand, removeCommand } from "../host/commands";
+import { SpecError } from "../spec/problem";
+import type { FarmSpec, TargetSpec } from "../spec/types";
+import type { LoadBalancerFarmArgs } from "./args";
+import { checkArgs } from "./check";
+import { describe, describeTarget, marksOf, probabilitiesOf, sharesOf } from "./describe";
+import { connectionOf, hostOf, type NamedGateway, QUIET } from "./host";
+import { Registry } from "./registry";
+
+/**
+ * A layer-4 load balancer on plain Linux gateways: connections to its listeners are spread over its backends, by netfilter.
+ *
+ * Each gateway gets the farm's rules as a `remote.Command` whose standard input is the rule set, so a preview's diff
+ * shows the rules that change. The component's own inputs say the same in a sentence a backend.
+ *
+ * @throws SpecError (at construction, or in the preview where values come from other resources) with every problem of the
+ * arguments, each with its path, the value and what would be right
+ */
+export class LoadBalancerFarm extends pulumi.ComponentResource {
+  /** Backend (`10.0.0.3`, or `10.0.0.3:80` where it has a port) to its share of the connections, 0 to 1. */
+  readonly shares!: pulumi.Output<Record<string, number>>;
+  /** Backend to its connection mark (where gateways differ in `markMask`: on the first). */
+  readonly marks!: pulumi.Output<Record<string, number>>;
+  /** Backend to the probability that its rule carries, as the kernel keeps it: 1/n, 1/(n−1) … 1 for equal weights. */
+  readonly probabilities!: pulumi.Output<Record<string, number>>;
+  /** Gateway to the rule set that is applied there. */
+  readonly ruleSets!: pulumi.Output<Record<string, string>>;
+
+  constructor(name: string, args: LoadBalancerFarmArgs, opts?: pulumi.ComponentResourceOptions) {
+    if (opts?.urn !== undefined) {
+      // A reference to a farm that another program made: nothing to create.
+      super("netfilter-lb:index:LoadBalancerFarm", name, {}, opts);
+      return;
+    }
+    const gateways = asRunError(() => checkArgs(name, args));
+    const spec = specOf(args);
+    const compiled = gateways.map((gateway) => ({ gateway, result: compileFor(name, spec, gateway) }));
+    const first = compiled[0]!.result;
+    const description = first.apply(({ plan }) => describe(plan));
+
+    super(
+      "netfilter-lb:index:LoadBalancerFarm",
+      name,
+      {
+        algorithm: description.algorithm,
+        backends: description.backends,
+        gateways: Object.fromEntries(
+          gateways.map((gateway) => [gateway.name, targetOf(gateway).apply(describeTarget)]),
+        ),
+        listeners: description.listeners,
+        sourceNat: description.sourceNat,
+      },
+      opts,
+    );
+
+    for (const { gateway, result } of compiled) this.apply(name, gateway, result);
+
+    this.shares = first.apply(({ plan }) => sharesOf(plan));
+    this.marks = first.apply(({ plan }) => marksOf(plan));
+    this.probabilities = first.apply(({ plan }) => probabilitiesOf(plan));
+    this.ruleSets = pulumi
+      .all(
+        compiled.map(({ gateway, result }) =>
+          result.apply(({ ruleSet }) => [gateway.name, ruleSet] as const),
+        ),
+      )
+      .apply((entries) => Object.fromEntries(entries));
+    this.registerOutputs({
+      shares: this.shares,
+      marks: this.marks,
+      probabilities: this.probabilities,
+      ruleSets: this.ruleSets,
+    });
+  }
+
+  /** The rules on one gateway: standard input is the rule set and nothing else, so a diff of it is a diff of the rules. */
+  private apply(name: string, gateway: NamedGateway, compiled: pulumi.Output<Compiled>): void {
+    const { owner, command: host } = hostOf(gateway, name, this.getProvider("command:remote:Command"));
+    const options = { sudo: gateway.sudo ?? false };
+    const ruleSet = compiled.ruleSet;
+    new command.remote.Command(
+      `${name}-${gateway.name}`,
+      {
+        connection: connectionOf(gateway.connection),
+        stdin: ruleSet,
+        create: ruleSet.apply((text) => applyCommand(name, owner, text, options)),
+        delete: removeCommand(name, owner, options),
+        triggers: [host.id],
+        ...QUIET,
+      },
+      // Delete-before-replace follows the trigger, so a replaced host finds its farms gone before it retires.
+      { parent: this, deleteBeforeReplace: true, retainOnDelete: gateway.gone ?? false },
+    );
+  }
+}
+
+/** The farm's own part of the arguments, once all of it is known. The connections stay out: their secrets would spread. */
+function specOf({
+  listeners,
+  backends,
+  algorithm,
+  sourceNat,
+}: LoadBalancerFarmArgs): pulumi.Output<FarmSpec> {
+  return pulumi.output({ listeners, backends, algorithm, sourceNat }) as pulumi.Output<FarmSpec>;
+}
+
+function targetOf(gateway: NamedGateway): pulumi.Output<TargetSpec> {
+  const { dataPlane, layout, markMask } = gateway;
+  return pulumi.output({
+    dataPlane,
+    layout,
+    interface: gateway.interface,
+    markMask,
+  }) as pulumi.Output<TargetSpec>;
+}
+
+function compileFor(
+  name: string,
+  spec: pulumi.Output<FarmSpec>,
+  gateway: NamedGateway,
+): pulumi.Output<Compiled> {
+  const registry = Registry.current();
+  return pulumi.all([spec, targetOf(gateway)]).apply(([farm, target]) =>
+    asRunError(() => {
+      const compiled = compile(name, farm, target);
+      registry.claim(
+        gateway.name,
+        name,
+        compiled.plan.pools.flatMap(({ services }) => services),
+      );
+      return compiled;
+    }),
+  );
+}
+
+/** What is wrong in the arguments is told without a stack trace. */
+function asRunError<T>(action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw error instanceof SpecError ? new pulumi.RunError(error.message) : error;
+  }
+}

@@ -1,0 +1,86 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { RULE_SET_VERSION } from "../plan/header";
+
+/** The shell commands that call the tool on a gateway. Each is one line; what it is given comes on standard input. */
+
+const DIRECTORY = "/usr/local/sbin";
+const TOOL = `${DIRECTORY}/netfilter-lb`;
+
+/** Who calls: the tool leaves alone what bears another stamp. */
+export interface Owner {
+  project: string;
+  stack: string;
+  gateway: string;
+}
+
+export interface CallOptions {
+  /** Run by `sudo -n`. */
+  sudo: boolean;
+}
+
+/** The tool itself, a POSIX shell script. */
+export function toolText(): string {
+  return readFileSync(join(__dirname, "netfilter-lb"), "utf8");
+}
+
+/** Installs the tool, which arrives on standard input, and prepares the machine. */
+export function installCommand(owner: Owner, options: CallOptions): string {
+  const steps = [
+    `d=${DIRECTORY}; umask 022; mkdir -p $d && t=$(mktemp $d/.netfilter-lb.XXXXXX) || exit 1`,
+    'trap "rm -f $t" EXIT; cat >$t',
+    `[ "$(sha256sum <$t)" = "${sha256(toolText())}  -" ] || { echo "the tool arrived damaged: run pulumi up again" >&2; exit 4; }`,
+    `chmod 755 $t && mv -f $t ${TOOL} && exec ${prepare(owner)}`,
+  ];
+  return `${options.sudo ? "sudo -n " : ""}sh -c '${steps.join("; ")}'`;
+}
+
+/** Prepares a machine whose owner installed the tool. */
+export function prepareCommand(owner: Owner, options: CallOptions): string {
+  return call(prepare(owner), options);
+}
+
+function prepare(owner: Owner): string {
+  return `${TOOL} prepare --owner ${stamp(owner)} --version ${RULE_SET_VERSION}`;
+}
+
+/** Takes what is left of this stack off the machine. @param uninstall the tool too, when no other stack is there */
+export function retireCommand(owner: Owner, options: CallOptions & { uninstall: boolean }): string {
+  return ifInstalled(
+    call(`${TOOL} retire --owner ${stamp(owner)}${options.uninstall ? " --uninstall" : ""}`, options),
+  );
+}
+
+/** Applies the rule set that comes on standard input. */
+export function applyCommand(farm: string, owner: Owner, ruleSet: string, options: CallOptions): string {
+  const length = Buffer.byteLength(ruleSet);
+  const check = `--length ${length} --sha256 ${sha256(ruleSet)}`;
+  return call(`${TOOL} apply ${farm} --owner ${stamp(owner)} ${check} --ssh "$SSH_CONNECTION"`, options);
+}
+
+/** Removes a farm, if it bears this stamp. */
+export function removeCommand(farm: string, owner: Owner, options: CallOptions): string {
+  return ifInstalled(call(`${TOOL} remove ${farm} --owner ${stamp(owner)}`, options));
+}
+
+function call(command: string, { sudo }: CallOptions): string {
+  return sudo ? `sudo -n ${command}` : command;
+}
+
+/** What was on a machine without the tool went with the tool. */
+function ifInstalled(command: string): string {
+  return `if [ -x ${TOOL} ]; then ${command}; fi`;
+}
+
+/** `project/stack/gateway`, of characters that mean nothing to a shell. */
+function stamp({ project, stack, gateway }: Owner): string {
+  const text = `${project}/${stack}/${gateway}`;
+  if (!/^[A-Za-z0-9._:/-]+$/.test(text))
+    throw new Error(`${text} holds a character that a stamp cannot: rename it`);
+  return text;
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
