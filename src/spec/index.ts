@@ -35,10 +35,7 @@ export function assertValid(name: unknown, spec: unknown, target: unknown): asse
 }
 
 /** Tells whether what stands at a path is known, and no problem was found at or below it. */
-export function soundness(
-  spec: unknown,
-  problems: readonly Problem[],
-): (...path: (string | number)[]) => boolean {
+export function soundness(spec: unknown, problems: readonly Problem[]): Soundness {
   const wrong = new Set(
     problems.flatMap(({ path }) => path.map((_, end) => path.slice(0, end + 1).join("."))),
   );
