@@ -7,7 +7,7 @@ import type { FarmSpec, TargetSpec } from "../spec/types";
 import type { LoadBalancerFarmArgs } from "./args";
 import { checkArgs } from "./check";
 import { describe, describeTarget, marksOf, probabilitiesOf, sharesOf } from "./describe";
-import { connectionOf, hostOf, type NamedGateway, QUIET } from "./host";
+import { connectionOf, goneOptions, hostOf, type NamedGateway, QUIET } from "./host";
 import { Registry } from "./registry";
 
 /**
@@ -48,7 +48,10 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         algorithm: description.algorithm,
         backends: description.backends,
         gateways: Object.fromEntries(
-          gateways.map((gateway) => [gateway.name, targetOf(gateway).apply(describeTarget)]),
+          gateways.map((gateway) => [
+            gateway.name,
+            pulumi.interpolate`${targetOf(gateway).apply(describeTarget)}, at ${gateway.connection.host}`,
+          ]),
         ),
         listeners: description.listeners,
         sourceNat: description.sourceNat,
@@ -92,7 +95,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         ...QUIET,
       },
       // Delete-before-replace follows the trigger, so a replaced host finds its farms gone before it retires.
-      { parent: this, deleteBeforeReplace: true, retainOnDelete: gateway.gone ?? false },
+      { parent: this, deleteBeforeReplace: true, ...goneOptions(gateway) },
     );
   }
 }

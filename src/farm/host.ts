@@ -2,6 +2,7 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { installCommand, type Owner, prepareCommand, retireCommand, toolText } from "../host/commands";
 import type { ConnectionArgs, GatewayArgs } from "./args";
+import { movedHook } from "./moved";
 import { Registry } from "./registry";
 
 /** A gateway with its name. */
@@ -43,6 +44,7 @@ export function hostOf(
   const owner = { project: pulumi.getProject(), stack: pulumi.getStack(), gateway: gateway.name };
   const managed = (gateway.tool ?? "managed") === "managed";
   const options = { sudo: gateway.sudo ?? false };
+  const moved = movedHook(gateway.name);
   const host = {
     owner,
     gateway,
@@ -56,11 +58,20 @@ export function hostOf(
         delete: retireCommand(owner, { ...options, uninstall: managed }),
         ...QUIET,
       },
-      { ...(provider && { provider }), retainOnDelete: gateway.gone ?? false },
+      {
+        ...(provider && { provider }),
+        ...(moved && { hooks: { beforeUpdate: [moved] } }),
+        ...goneOptions(gateway),
+      },
     ),
   };
   hosts.set(gateway.name, host);
   return host;
+}
+
+/** A machine that is gone is never dialled again: neither to change what is on it nor to take it off. */
+export function goneOptions({ gone = false }: NamedGateway): pulumi.CustomResourceOptions {
+  return { retainOnDelete: gone, ignoreChanges: gone ? ["*"] : [] };
 }
 
 /** Nothing of a call is kept or printed but what the tool says. */
