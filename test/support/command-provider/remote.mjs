@@ -26,7 +26,8 @@ export async function runRemote(command, inputs, previous, log, signal) {
   const channel = await start(client, command, inputs, previous, log);
   const reason = await new Promise((resolve) => {
     let ended = "wait: remote command exited without exit status or exit signal";
-    channel.on("exit", (code, name, _coreDumped, description) => {
+    channel.on("exit", (code, signalName, _coreDumped, description) => {
+      const name = signalName?.replace(/^SIG/, "");
       if (name)
         ended = `Process exited with status ${128 + signalNumber(name)} from signal ${name}${because(description)}`;
       else ended = code ? `Process exited with status ${code}` : "";
@@ -45,6 +46,7 @@ export async function runRemote(command, inputs, previous, log, signal) {
 
 const because = (description) => (description ? `. Reason was: ${description}` : "");
 
+/** The signals that SSH names (RFC 4254, section 6.10) and have a number everywhere. */
 const SIGNALS = {
   HUP: 1,
   INT: 2,
@@ -53,9 +55,7 @@ const SIGNALS = {
   ABRT: 6,
   FPE: 8,
   KILL: 9,
-  USR1: 10,
   SEGV: 11,
-  USR2: 12,
   PIPE: 13,
   ALRM: 14,
   TERM: 15,

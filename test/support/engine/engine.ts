@@ -7,8 +7,8 @@
  *     await stack.up();
  *     await engine.close();
  */
-import { rmSync } from "node:fs";
-import { chmod, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { readFileSync, rmSync } from "node:fs";
+import { chmod, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { type InlineProgramArgs, LocalWorkspace, PulumiCommand, type Stack } from "@pulumi/pulumi/automation";
 import { type Call, type CallOptions, startCli } from "./cli";
@@ -51,7 +51,7 @@ export class Engine {
    * @throws when the engine is not installed, or the official provider is asked for and not there
    */
   static async open(options: { provider?: ProviderKind } = {}): Promise<Engine> {
-    const installation = await readInstallation();
+    const installation = readInstallation();
     const provider = options.provider ?? (installation.provider ? "official" : "stand-in");
     if (provider === "official" && !installation.provider) {
       throw new Error("the official command provider is not installed");
@@ -65,8 +65,8 @@ export class Engine {
   }
 
   /** Whether `open({ provider: "official" })` can succeed here. */
-  static async hasOfficialProvider(): Promise<boolean> {
-    return (await readInstallation()).provider !== undefined;
+  static hasOfficialProvider(): boolean {
+    return readInstallation().provider !== undefined;
   }
 
   private constructor(folder: string, installation: Installation, provider: ProviderKind) {
@@ -143,10 +143,10 @@ export class Engine {
   }
 }
 
-async function readInstallation(): Promise<Installation> {
+function readInstallation(): Installation {
   try {
     return JSON.parse(
-      await readFile(join(ROOT, "node_modules/.cache/pulumi-netfilter-lb/engine.json"), "utf8"),
+      readFileSync(join(ROOT, "node_modules/.cache/pulumi-netfilter-lb/engine.json"), "utf8"),
     );
   } catch (cause) {
     throw new Error("the engine is not installed: run `node test/support/install.mjs`", { cause });
