@@ -121,7 +121,7 @@ function takeTurns(
   const chain = { own: node.chain };
   const turn = (every: number, backend: PlannedBackend): IptRule => ({
     chain,
-    matches: every === 1 ? [] : [{ kind: "statisticNth", every }],
+    matches: every === 1 ? [] : [{ kind: "statisticNth", every, packet: 0 }],
     target: { kind: "goto", to: leaf(backend) },
   });
   if (round.length <= FLAT)
@@ -131,7 +131,7 @@ function takeTurns(
   const rest = round.slice(odd);
   const dealt = join(
     node,
-    [{ kind: "statisticNth", every: 2 }],
+    [{ kind: "statisticNth", every: 2, packet: 0 }],
     takeTurns(
       rest.filter((_, i) => i % 2 === 0),
       leaf,

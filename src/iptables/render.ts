@@ -74,7 +74,7 @@ function renderMatch(family: Family, match: IptMatch, comment: string): string {
     case "statisticRandom":
       return `-m statistic --mode random --probability ${formatThreshold(match.threshold)}`;
     case "statisticNth":
-      return `-m statistic --mode nth --every ${match.every} --packet 0`;
+      return `-m statistic --mode nth --every ${match.every} --packet ${match.packet}`;
     case "backendComment":
       return `-m comment --comment ${comment}`;
     default:

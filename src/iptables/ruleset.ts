@@ -46,8 +46,8 @@ export type IptMatch =
   | ({ kind: "mark" } & MaskedMark)
   /** `threshold` of 2^31, as the kernel keeps it. */
   | { kind: "statisticRandom"; threshold: number }
-  /** The first packet of every `every`. */
-  | { kind: "statisticNth"; every: number }
+  /** Of every `every` packets that the rule is asked about, number `packet` (from 0). */
+  | { kind: "statisticNth"; every: number; packet: number }
   /** Zevenet's name of a backend: `FARM_app_0_`. */
   | { kind: "backendComment"; farm: string; index: number };
 

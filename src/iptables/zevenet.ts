@@ -1,23 +1,18 @@
 import type { Plan, Pool } from "../plan/plan";
 import { lastMatchWins } from "../plan/probability";
-import type { IptRule, IptTable } from "./ruleset";
+import { turns } from "../plan/turns";
+import type { IptMatch, IptRule, IptTable } from "./ruleset";
 import { dispatch, sourceTarget, translated } from "./service";
 import { dnats } from "./translate";
 
 /**
  * Layout `zevenet`: the rules of a Zevenet 5 farm, in its order. mangle marks a connection's first packet and keeps the
  * mark with the connection; nat turns the mark into an address.
- *
- * In mangle every rule of the list is asked and the last `MARK` wins, so the list runs from the last backend to the first and
- * carries w_k ÷ Σ_{j≤k} w_j: 1, 1/2, 1/3 … where the weights are equal. (Zevenet's own formula, cumulative weight ÷ total, is
- * uneven from three backends on.)
  */
 export function zevenetTables(plan: Plan, pool: Pool): { mangle: IptTable; nat: IptTable } {
   const chain = plan.shortName;
   const marking = `${chain}.mark`;
   const mask = plan.markMask;
-  const last = pool.backends.map((backend, index) => ({ backend, index })).reverse();
-  const thresholds = lastMatchWins(last.map(({ backend }) => backend.share));
   const sources = lowerSources(plan, pool);
 
   const mangle: IptTable = {
@@ -32,14 +27,11 @@ export function zevenetTables(plan: Plan, pool: Pool): { mangle: IptTable; nat: 
         matches: [{ kind: "stateNew" }, { kind: "mark", mark: 0, mask }],
         target: { kind: "goto", to: marking },
       },
-      ...last.map(
-        ({ backend, index }, i): IptRule => ({
+      ...candidates(plan, pool).map(
+        ({ index, match }): IptRule => ({
           chain: { own: marking },
-          matches: [
-            { kind: "statisticRandom", threshold: thresholds[i]! },
-            { kind: "backendComment", farm: plan.name, index },
-          ],
-          target: { kind: "setMark", mark: backend.mark, mask },
+          matches: [match, { kind: "backendComment", farm: plan.name, index }],
+          target: { kind: "setMark", mark: pool.backends[index]!.mark, mask },
         }),
       ),
       { chain: { own: marking }, matches: [{ kind: "stateNew" }], target: { kind: "saveMark", mask } },
@@ -61,6 +53,34 @@ export function zevenetTables(plan: Plan, pool: Pool): { mangle: IptTable; nat: 
     ],
   };
   return { mangle, nat };
+}
+
+/**
+ * The list of mangle, where every rule is asked and the last `MARK` wins.
+ *
+ * A random choice runs from the last backend to the first and carries w_k ÷ Σ_{j≤k} w_j: 1, 1/2, 1/3 … where the weights are
+ * equal. (Zevenet's own formula, cumulative weight ÷ total, is uneven from three backends on.) Turns have a rule
+ * each: because every rule counts every connection, `every n packet k` is exact here, as it is not in a list that ends at a match.
+ */
+function candidates(plan: Plan, pool: Pool): { index: number; match: IptMatch }[] {
+  const shares = pool.backends.map(({ share }) => share);
+  switch (plan.algorithm) {
+    case "random": {
+      const reversed = shares.map((share, index) => ({ share, index })).reverse();
+      const thresholds = lastMatchWins(reversed.map(({ share }) => share));
+      return reversed.map(({ index }, i) => ({
+        index,
+        match: { kind: "statisticRandom", threshold: thresholds[i]! },
+      }));
+    }
+    case "roundRobin":
+      return turns(shares).map((index, packet) => ({
+        index,
+        match: { kind: "statisticNth", every: pool.total, packet },
+      }));
+    default:
+      throw plan.algorithm satisfies never;
+  }
 }
 
 /** SNAT by mark: a chain for each address that backends shall see, with a rule for each backend. */
