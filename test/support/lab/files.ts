@@ -6,16 +6,21 @@
  * gateway, `/run` does not.
  */
 
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
 export interface FilesOptions {
   readonly name: string;
   /** Commands that this gateway does not have, such as `nft`. */
   readonly hide: readonly string[];
+  /** Have `systemctl`: our stand-in, since there is no init process to talk to. */
+  readonly systemd: boolean;
   /** Which iptables the `iptables` command and its family are. */
   readonly iptables: "nft" | "legacy";
 }
 
 /** Shell lines for the holder of the disk, run once. */
-export function diskSetup({ name, hide, iptables }: FilesOptions): string {
+export function diskSetup({ name, hide, systemd, iptables }: FilesOptions): string {
   return `
 mount -t tmpfs -o mode=755 disk /mnt
 mkdir /mnt/etc /mnt/local
@@ -31,9 +36,14 @@ for command in iptables iptables-save iptables-restore ip6tables ip6tables-save 
   real=/usr/sbin/$(echo $command | sed 's/tables/tables-${iptables}/')
   test ! -e $real || ln -sf $real /etc/alternatives/$command
 done
+${systemd ? `cat >/usr/local/bin/systemctl <<'EOF'\n${systemctl()}EOF\nchmod 755 /usr/local/bin/systemctl` : ""}
 ${hide.length > 0 ? hideCommands(hide) : ""}
 umount -l /mnt
 `;
+}
+
+function systemctl(): string {
+  return readFileSync(join(__dirname, "systemctl.sh"), "utf8");
 }
 
 /**

@@ -14,7 +14,10 @@ export interface GatewayOptions {
   readonly front?: string;
   /** Interface towards the backends. @default "eth1" */
   readonly back?: string;
-  /** Look like a host that systemd booted: `/run/systemd/system` exists. @default false */
+  /**
+   * Look like a host that systemd booted: `/run/systemd/system` exists, `systemctl` (a stand-in) enables and starts units
+   * of `/etc/systemd/system`, and a reboot applies `/etc/sysctl.d` and starts what is enabled. @default false
+   */
   readonly systemd?: boolean;
   /** Commands that this gateway does not have, such as `nft`. @default none */
   readonly hide?: readonly string[];
@@ -54,10 +57,10 @@ export class Gateway {
     wire: (gateway: Gateway) => Promise<void>,
     unplug: (gateway: Gateway) => Promise<void>,
   ): Promise<Gateway> {
-    const { name, hide = [], iptables = "nft" } = options;
+    const { name, hide = [], systemd = false, iptables = "nft" } = options;
     const disk = await Namespace.start({
       unshare: ["--mount", "--propagation", "private"],
-      setup: diskSetup({ name, hide, iptables }),
+      setup: diskSetup({ name, hide, systemd, iptables }),
     });
     const gateway = new Gateway(index, options, disk, await boot(disk, options), wire, unplug);
     await wire(gateway);
@@ -133,15 +136,22 @@ export class Gateway {
 
   /**
    * Restarts it: another kernel network and no process of before, `/run` empty, interfaces plugged in again. Files in
-   * `/etc` and `/usr/local` stay. Nothing is started that the machine would start at boot: that is the test's to do.
+   * `/etc` and `/usr/local` stay.
+   *
+   * Only with the option `systemd` is anything started, and that before the interfaces are there, as services are that
+   * come before `network-pre.target`. Otherwise what happens at boot is the test's to do.
+   *
+   * @returns what the services said; one that failed is named.
    */
-  async reboot(): Promise<void> {
+  async reboot(): Promise<string> {
     this.ssh.cut();
     await this.unplug(this);
     await this.running.end();
     this.running = await boot(this.disk, this.options);
     this.traffic = new Host(this.running);
+    const said = this.options.systemd ? await this.sh("systemctl boot") : "";
     await this.wire(this);
+    return said;
   }
 
   /** @internal */
