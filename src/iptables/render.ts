@@ -38,13 +38,9 @@ function renderTable(family: Family, { name, chains, rules }: IptTable): string[
 function renderRule(family: Family, { chain, matches, target }: IptRule): string {
   const head = `-A ${PREFIX}${typeof chain === "string" ? chain : chain.own}`;
   const line = (comment: string) =>
-    [
-      head,
-      ...matches.map((match) => renderMatch(family, match, comment)),
-      `-j ${renderTarget(family, target)}`,
-    ]
-      .join(" ")
-      .replace("-j -g", "-g");
+    [head, ...matches.map((match) => renderMatch(family, match, comment)), renderTarget(family, target)].join(
+      " ",
+    );
   const comment = matches.find((match) => match.kind === "backendComment");
   if (!comment) return line("");
   // A farm's name in a comment is for the reader: it gives way where the line would be cut.
