@@ -73,20 +73,19 @@ for entry in /proc/sys/*; do
 done
 mount -t tmpfs -o mode=755 run /run
 mkdir -p /run/lock /run/sshd${systemd ? " /run/systemd/system" : ""}
-${networkSetup}
-echo 0 >/proc/sys/net/ipv4/ip_forward
-`;
+${networkSetup}`;
 }
 
 /**
  * What every network namespace of the lab starts with. Duplicate address detection would hold back an IPv6 address
- * for a second; reverse path filters are the machine's setting and may differ.
+ * for a second; forwarding and reverse path filters would be the machine's, which may differ.
  */
 export const networkSetup = `
 ip link set lo up
+echo 0 >/proc/sys/net/ipv4/ip_forward
 cd /proc/sys/net/ipv4/conf; echo 0 >all/rp_filter; echo 0 >default/rp_filter; cd /
 cd /proc/sys/net/ipv6/conf
-echo 0 >all/disable_ipv6; echo 0 >default/disable_ipv6; echo 0 >default/accept_dad; echo 0 >default/accept_ra
+echo 0 >all/disable_ipv6; echo 0 >default/disable_ipv6; echo 0 >default/accept_dad; echo 0 >default/accept_ra; echo 0 >all/forwarding
 cd /
 `;
 

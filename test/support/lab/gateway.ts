@@ -1,6 +1,7 @@
 /** A gateway of the lab: a Linux host with a disk of its own, two network interfaces and sshd. */
 
 import { Host } from "../traffic/host";
+import type { ConnectOptions, ConnectResult } from "../traffic/types";
 import { type Family, frontLink } from "./addresses";
 import { bootSetup, diskSetup } from "./files";
 import { Namespace } from "./namespace";
@@ -32,7 +33,8 @@ export class Gateway {
   readonly front: string;
   readonly back: string;
 
-  private traffic: Host;
+  private host: Host;
+  private sshServer: SshServer | undefined;
 
   private constructor(
     readonly index: number,
@@ -45,10 +47,8 @@ export class Gateway {
     this.name = options.name;
     this.front = options.front ?? "eth0";
     this.back = options.back ?? "eth1";
-    this.traffic = new Host(running);
+    this.host = new Host(running);
   }
-
-  private sshServer: SshServer | undefined;
 
   /** @internal Made by `Lab.create`. */
   static async create(
@@ -95,13 +95,13 @@ export class Gateway {
   }
 
   /** Connections that start on the gateway itself. */
-  get connect(): Host["connect"] {
-    return this.traffic.connect.bind(this.traffic);
+  connect(options: ConnectOptions): Promise<ConnectResult> {
+    return this.host.connect(options);
   }
 
-  /** Everything else that a traffic host can do, from the gateway itself. */
-  get host(): Host {
-    return this.traffic;
+  /** The gateway as a source of every other traffic. After a reboot, ask for it again. */
+  get traffic(): Host {
+    return this.host;
   }
 
   /** Runs a shell command on the gateway, without SSH; resolves with its output, throws with what it said. */
@@ -148,7 +148,7 @@ export class Gateway {
     await this.unplug(this);
     await this.running.end();
     this.running = await boot(this.disk, this.options);
-    this.traffic = new Host(this.running);
+    this.host = new Host(this.running);
     const said = this.options.systemd ? await this.sh("systemctl boot") : "";
     await this.wire(this);
     return said;

@@ -8,8 +8,7 @@ export async function connectMany({ count = 1, concurrency = 64, fromEach, ...ta
   const worker = async () => {
     while (next < count) {
       const index = next++;
-      const from = fromEach ? fromEach[index % fromEach.length] : target.from;
-      outcomes[index] = await attempt({ ...target, from });
+      outcomes[index] = await attempt({ ...target, from: sourceOf(index, fromEach, target.from) });
     }
   };
   await Promise.all(Array.from({ length: Math.min(concurrency, count) }, worker));
@@ -26,11 +25,15 @@ export async function connectMany({ count = 1, concurrency = 64, fromEach, ...ta
   };
 }
 
+function sourceOf(index, fromEach, from) {
+  return fromEach ? fromEach[index % fromEach.length] : from;
+}
+
 const streams = new Map();
 let streamsBegun = 0;
 
 /** Begins a stream of connections in the background and returns its number. */
-export function startSteady({ every = 20, concurrency, ...target }) {
+export function startSteady({ every = 20, concurrency, fromEach, ...target }) {
   const began = performance.now();
   const stream = {
     began,
@@ -44,9 +47,10 @@ export function startSteady({ every = 20, concurrency, ...target }) {
   };
   const pending = new Set();
   const once = async () => {
+    const from = sourceOf(stream.count, fromEach, target.from);
     stream.count += 1;
     const at = Math.round(performance.now() - began);
-    const outcome = await attempt(target);
+    const outcome = await attempt({ ...target, from });
     note(stream, at, outcome);
   };
   if (concurrency) {

@@ -31,13 +31,17 @@ export interface Target {
   readonly timeout?: number;
 }
 
-export interface ConnectOptions extends Target {
+/** Where to, and from where, over and over. */
+export interface Targets extends Target {
+  /** Source addresses, used in turn instead of `from`. */
+  readonly fromEach?: readonly string[];
+}
+
+export interface ConnectOptions extends Targets {
   /** How many connections, or UDP flows of one datagram each. @default 1 */
   readonly count?: number;
   /** How many at a time; 1 is strictly one after the other. @default 64 */
   readonly concurrency?: number;
-  /** Source addresses, used in turn instead of `from`. */
-  readonly fromEach?: readonly string[];
 }
 
 export interface ConnectResult {
@@ -53,7 +57,11 @@ export interface ConnectResult {
   readonly failures: Readonly<Record<Failure, number>>;
 }
 
-export interface SteadyOptions extends Target {
+/**
+ * A stream of UDP uses each source port again after 64,512 flows, which may be sooner than the gateway forgets one
+ * (30 s): a fast and long one needs several source addresses.
+ */
+export interface SteadyOptions extends Targets {
   /** Milliseconds between two connections. @default 20 */
   readonly every?: number;
   /** Instead of a rhythm: this many at a time, each followed by the next at once. */
