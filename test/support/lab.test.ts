@@ -308,11 +308,10 @@ describe("the machine", () => {
         const { Client } = require("ssh2");
         const client = new Client().on("ready", () => client.exec("echo up; exec sleep 1000", (_, channel) =>
           channel.on("data", () => console.log("up")))).connect(lab.gateway().connection);
-        setInterval(() => {}, 1000);
+        process.stdin.resume().on("end", () => process.exit()); // Should this test die.
       });`;
     const child = spawn(process.execPath, ["--import", "tsx", "-e", code], {
-      stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, LAB_TEST: "killed" },
+      stdio: ["pipe", "pipe", "inherit"],
     });
     onTestFinished(() => void child.kill("SIGKILL"));
     await new Promise((resolve) => child.stdout.once("data", resolve));
