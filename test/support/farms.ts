@@ -1,0 +1,48 @@
+/** Farms on a gateway of the lab by the tool alone, without engine and SSH: for tests of what the rules do. */
+
+import { compile, type FarmSpec, type TargetSpec } from "../../src/core";
+import {
+  applyCommand,
+  installCommand,
+  type Owner,
+  removeCommand,
+  retireCommand,
+  toolText,
+} from "../../src/host/commands";
+import type { Gateway } from "./lab";
+
+const OPTIONS = { sudo: false };
+
+export function ownerOf(gateway: Gateway): Owner {
+  return { project: "lab", stack: "test", gateway: gateway.name };
+}
+
+export async function installTool(gateway: Gateway): Promise<void> {
+  await gateway.sh(installCommand(ownerOf(gateway), OPTIONS), { input: toolText() });
+}
+
+/** @returns what the tool said */
+export async function applyFarm(
+  gateway: Gateway,
+  name: string,
+  spec: FarmSpec,
+  target: TargetSpec,
+): Promise<string> {
+  const { ruleSet } = compile(name, spec, target);
+  return await gateway.sh(applyCommand(name, ownerOf(gateway), ruleSet, OPTIONS), { input: ruleSet });
+}
+
+export async function removeFarm(gateway: Gateway, name: string): Promise<string> {
+  return await gateway.sh(removeCommand(name, ownerOf(gateway), OPTIONS));
+}
+
+export async function retire(gateway: Gateway): Promise<string> {
+  return await gateway.sh(retireCommand(ownerOf(gateway), { ...OPTIONS, uninstall: true }));
+}
+
+/** Every way to carry a farm, for tests that hold for all of them. */
+export const TARGETS: readonly (readonly [label: string, target: TargetSpec])[] = [
+  ["nftables", { dataPlane: "nftables" }],
+  ["iptables, layout nat", { dataPlane: "iptables" }],
+  ["iptables, layout zevenet", { dataPlane: "iptables", layout: "zevenet" }],
+];
