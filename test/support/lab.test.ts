@@ -223,7 +223,9 @@ describe("ssh", () => {
   it("can be cut in the middle of a command, which goes on", async () => {
     const gateway = lab.gateway("edge-2");
     const command = ssh(gateway.connection, "sleep 0.5; touch /run/went-on");
-    await expect.poll(() => gateway.sh("ls /proc/*/cmdline | wc -l; cat /proc/*/cmdline")).toContain("sleep");
+    await expect
+      .poll(() => gateway.sh("ls /proc/*/cmdline | wc -l; cat /proc/*/cmdline"), { timeout: 5000 })
+      .toContain("sleep");
     gateway.ssh.cut();
     await expect(command).rejects.toThrow();
     await expect
@@ -317,7 +319,9 @@ describe("the machine", () => {
     await new Promise((resolve) => child.stdout.once("data", resolve));
     const family = descendants(child.pid!);
     const programs = () => family.map((pid) => readFileSync(`/proc/${pid}/comm`, "utf8").trim());
-    await expect.poll(programs).toEqual(expect.arrayContaining(["unshare", "cat", "sshd", "sleep", "node"]));
+    await expect
+      .poll(programs, { timeout: 5000 })
+      .toEqual(expect.arrayContaining(["unshare", "cat", "sshd", "sleep", "node"]));
     const networks = networksOf(family);
     networks.delete(readlinkSync("/proc/self/ns/net"));
     expect(networks.size).toBe(4); // client, backends, two gateways
