@@ -1,7 +1,9 @@
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { remote } from "@pulumi/command";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Engine } from "./engine/engine";
+import { Engine, ROOT } from "./engine/engine";
+import { makeTemporary } from "./engine/temporary";
 import { type Sshd, startSshd } from "./sshd";
 
 const PROGRAM = `
@@ -66,6 +68,39 @@ test("a program may run inside the test", async () => {
   const { outputs } = await stack.up();
   expect(outputs.said?.value).toBe("inline");
   await stack.destroy();
+});
+
+test("a project folder is run without writing to it", async () => {
+  const source = await makeTemporary("project");
+  writeFileSync(join(source, "package.json"), "{}");
+  writeFileSync(join(source, "said.ts"), `export const said: string = "hello";`);
+  mkdirSync(join(source, "program"));
+  writeFileSync(join(source, "program/Pulumi.yaml"), "name: folder\nruntime: nodejs\nmain: index.ts\n");
+  writeFileSync(join(source, "program/index.ts"), `export { said } from "../said";`);
+  symlinkSync(join(ROOT, "node_modules"), join(source, "node_modules"));
+
+  const stack = await engine.project(join(source, "program"), { stack: "dev", config: { key: "value" } });
+  await stack.up();
+  expect(await stack.outputs()).toEqual({ said: "hello" });
+  expect(readdirSync(join(source, "program"))).toEqual(["Pulumi.yaml", "index.ts"]);
+  rmSync(source, { recursive: true });
+});
+
+test("a provider whose engine was killed finishes its command, then ends", async () => {
+  const connection = JSON.stringify(sshd.connection);
+  const stack = await engine.project(
+    { "index.ts": PROGRAM },
+    { config: { greeting: "hi" }, secrets: { connection } },
+  );
+  const slow = PROGRAM.replace('"cat"', '"sleep 2"');
+  await stack.write({ "index.ts": slow });
+  const before = sshd.open();
+  const call = stack.start(["up", "--yes", "--skip-preview"]);
+  await expect.poll(() => sshd.open(), { timeout: 10_000 }).toBe(before + 1);
+  call.process.kill("SIGKILL");
+  await call.result;
+  expect(sshd.open()).toBe(before + 1);
+  await expect.poll(() => sshd.open(), { timeout: 10_000 }).toBe(before);
 });
 
 test("closing leaves nothing behind", async () => {

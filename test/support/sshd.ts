@@ -12,6 +12,8 @@ export interface Sshd {
   connection: { host: string; port: number; user: string; privateKey: string; hostKey: string };
   /** Connections accepted so far. */
   accepted(): number;
+  /** Connections open now. */
+  open(): number;
   close(): Promise<void>;
 }
 
@@ -22,8 +24,8 @@ export async function startSshd(settings: string[] = []): Promise<Sshd> {
     execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", join(folder, name)]);
   }
   writeFileSync(join(folder, "authorized_keys"), readFileSync(join(folder, "client.pub")), { mode: 0o600 });
-  // Without a privilege separation folder sshd refuses to start.
-  mkdirSync("/run/sshd", { recursive: true });
+  // Without its folder for privilege separation root's sshd refuses to start.
+  if (userInfo().uid === 0) mkdirSync("/run/sshd", { recursive: true });
   const config = [
     `HostKey ${join(folder, "host")}`,
     `AuthorizedKeysFile ${join(folder, "authorized_keys")}`,
@@ -68,6 +70,7 @@ export async function startSshd(settings: string[] = []): Promise<Sshd> {
       hostKey: readFileSync(join(folder, "host.pub"), "utf8").trim(),
     },
     accepted: () => accepted,
+    open: () => sockets.size,
     async close() {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));

@@ -27,9 +27,22 @@ const cancelled = new AbortController();
 /** The type in a URN: the last of `…$type`, third of the parts between `::`. */
 const typeOf = (urn) => urn.split("::")[2].split("$").at(-1);
 
-function run(urn, command, inputs, previous) {
-  return RUNNERS[typeOf(urn)](command, inputs, previous, engine.forResource(urn), cancelled.signal);
+let running = 0;
+
+async function run(urn, command, inputs, previous) {
+  running++;
+  try {
+    return await RUNNERS[typeOf(urn)](command, inputs, previous, engine.forResource(urn), cancelled.signal);
+  } finally {
+    running--;
+  }
 }
+
+// An engine that is killed does not end its providers: this one finishes what it runs, then ends itself.
+const parent = process.ppid;
+setInterval(() => {
+  if (process.ppid !== parent && running === 0) process.exit();
+}, 500).unref();
 
 const handlers = {
   getSchema: () =>

@@ -80,14 +80,13 @@ export class Engine {
   /**
    * A stack of a project.
    *
-   * @param source a project folder (its `Pulumi.yaml` is copied, so that the stack's settings stay out of
-   *   it), or the files of a program by name, `index.ts` being the one that runs
+   * @param source a project folder (it is run in a shadow, so that the stack's settings stay out of it), or the files of a program by name, `index.ts` being the one that runs
    */
   async project(source: Source, options: ProjectOptions = {}): Promise<PulumiStack> {
-    const folder = join(this.#folder, `project-${++this.#projects}`);
+    this.#projects++;
     const state = join(this.#folder, `state-${this.#projects}`);
     await mkdir(state);
-    await createProject(folder, source);
+    const folder = await createProject(join(this.#folder, `project-${this.#projects}`), source);
     const transpileOnly = options.transpileOnly ?? typeof source !== "string";
     const env = {
       PULUMI_BACKEND_URL: `file://${state}`,
@@ -111,9 +110,13 @@ export class Engine {
       {
         pulumiCommand,
         pulumiHome: this.env.PULUMI_HOME!,
-        envVars: Object.fromEntries(
-          Object.entries(this.env).filter(([name]) => name.startsWith("PULUMI_")),
-        ) as Record<string, string>,
+        // Added to this process's environment, which may name an SSH agent.
+        envVars: {
+          SSH_AUTH_SOCK: "",
+          ...(Object.fromEntries(
+            Object.entries(this.env).filter(([name]) => name.startsWith("PULUMI_")),
+          ) as Record<string, string>),
+        },
         projectSettings: {
           name: projectName,
           runtime: "nodejs",

@@ -1,6 +1,7 @@
 /** A project folder for the engine: a shadow of an existing one, or a program from text. */
+import { existsSync } from "node:fs";
 import { copyFile, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve, sep } from "node:path";
 
 const ROOT = join(__dirname, "../../..");
 
@@ -20,18 +21,42 @@ export interface ProjectOptions {
   transpileOnly?: boolean;
 }
 
-export async function createProject(folder: string, source: Source): Promise<void> {
+/** Makes the project at or below `folder`. Returns the folder that has its `Pulumi.yaml`. */
+export async function createProject(folder: string, source: Source): Promise<string> {
   await mkdir(folder);
-  if (typeof source === "string") await shadow(folder, resolve(source));
-  else await fromText(folder, source);
+  if (typeof source === "string") return await shadow(folder, resolve(source));
+  await fromText(folder, source);
+  return folder;
 }
 
-/** Links to everything but the settings of stacks, which the engine writes beside `Pulumi.yaml`. */
-async function shadow(folder: string, project: string): Promise<void> {
-  for (const name of await readdir(project)) {
-    if (name === ".git" || /^Pulumi\..+\.yaml$/.test(name)) continue;
-    if (name === "Pulumi.yaml") await copyFile(join(project, name), join(folder, name));
-    else await symlink(join(project, name), join(folder, name));
+/**
+ * The project's package, entry by entry a link, down to the project: all that a program looks for is where
+ * it was. Real are only the folders on the way and `Pulumi.yaml`, beside which the engine writes the
+ * settings of stacks.
+ */
+async function shadow(folder: string, project: string): Promise<string> {
+  const root = packageRoot(project);
+  let original = root;
+  let copy = folder;
+  for (const part of [...relative(root, project).split(sep).filter(Boolean), undefined]) {
+    for (const name of await readdir(original)) {
+      if (name === ".git" || name === part || /^Pulumi\..+\.yaml$/.test(name)) continue;
+      if (name === "Pulumi.yaml") await copyFile(join(original, name), join(copy, name));
+      else await symlink(join(original, name), join(copy, name));
+    }
+    if (part === undefined) break;
+    original = join(original, part);
+    copy = join(copy, part);
+    await mkdir(copy);
+  }
+  return copy;
+}
+
+/** The nearest folder with a package.json, or `folder` itself. */
+function packageRoot(folder: string): string {
+  for (let at = folder; ; at = dirname(at)) {
+    if (existsSync(join(at, "package.json"))) return at;
+    if (at === dirname(at)) return folder;
   }
 }
 

@@ -73,8 +73,7 @@ export class PulumiStack {
   /** @internal */
   async init(): Promise<void> {
     await this.run(["stack", "init", this.name]);
-    const { config = {}, secrets = {} } = this.options;
-    if (Object.keys(config).length + Object.keys(secrets).length > 0) await this.configure(config, secrets);
+    await this.configure(this.options.config ?? {}, this.options.secrets);
   }
 
   /** Adds to the stack's settings. */
@@ -83,8 +82,12 @@ export class PulumiStack {
     secrets: Record<string, string> = {},
   ): Promise<void> {
     const plain = Object.entries(config).flatMap(([key, value]) => ["--plaintext", `${key}=${value}`]);
-    const secret = Object.entries(secrets).flatMap(([key, value]) => ["--secret", `${key}=${value}`]);
-    await this.run(["config", "set-all", "--stack", this.name, ...plain, ...secret]);
+    if (plain.length > 0) await this.run(["config", "set-all", "--stack", this.name, ...plain]);
+    // By stdin: a command line can be read by everybody on the machine. One final line break is dropped.
+    for (const [key, value] of Object.entries(secrets)) {
+      const args = ["config", "set", "--secret", key, "--stack", this.name];
+      await this.run(args, { stdin: `${value}\n` });
+    }
   }
 
   /** Writes files of the program anew. Only for a project made from text. */

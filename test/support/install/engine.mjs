@@ -47,9 +47,9 @@ function writeNote(note) {
   renameSync(temporary, NOTE);
 }
 
-/** A `pulumi` on PATH, new enough and with its language host. */
+/** The user's own `pulumi`, if it is new enough and has its language host. */
 async function installed() {
-  const pulumi = which("pulumi");
+  const pulumi = which("pulumi") ?? [join(userHome(), "bin/pulumi")].find(isExecutable);
   if (!pulumi) return undefined;
   const languageHost = [
     join(dirname(realpathSync(pulumi)), "pulumi-language-nodejs"),

@@ -1,7 +1,8 @@
 /** The built library: examples import the package by its own name, which leads to dist/. */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { ROOT, run, say } from "./run.mjs";
+import { npm } from "./npm.mjs";
+import { ROOT, say } from "./run.mjs";
 
 export async function buildLibrary() {
   const inputs = ["src", "package.json", "tsconfig.json", "tsconfig.build.json"].map((name) =>
@@ -10,12 +11,7 @@ export async function buildLibrary() {
   const built = changedAt(join(ROOT, "dist/index.js"));
   if (built && inputs.every((input) => newest(input) < built)) return;
   say("library (npm run build)");
-  const program = process.env.npm_execpath ? process.execPath : "npm";
-  const first = process.env.npm_execpath ? [process.env.npm_execpath] : [];
-  await run(program, [...first, "run", "build"], {
-    progress: "build",
-    remedy: "The library does not compile: see `npx tsc`.",
-  });
+  await npm(["run", "build"], { progress: "build", remedy: "The library does not compile: see `npx tsc`." });
 }
 
 const changedAt = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;

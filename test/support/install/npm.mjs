@@ -6,13 +6,9 @@ import { ROOT, run, say } from "./run.mjs";
 export async function installNpmPackages() {
   if (matchesLock()) return;
   say("npm packages (npm ci)");
-  // Under `npm test` the npm that runs us is known; else the one on PATH.
-  const [program, ...first] = process.env.npm_execpath
-    ? [process.execPath, process.env.npm_execpath]
-    : ["npm"];
   // Whatever the user's settings omit, the tests need it. Install scripts are not: nothing here needs one.
   const flags = ["--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund"];
-  await run(program, [...first, "ci", ...flags], {
+  await npm(["ci", ...flags], {
     progress: "npm ci",
     remedy:
       "npm could not install the packages of package-lock.json: see whether `npm ping` reaches your registry.",
@@ -33,4 +29,11 @@ function matchesLock() {
     ([path, { version, optional }]) =>
       path === "" || present[path]?.version === version || (optional && !present[path]),
   );
+}
+
+/** Runs npm: under `npm test` the one that runs us, else the one on PATH. */
+export async function npm(args, options) {
+  const cli = process.env.npm_execpath ?? "";
+  if (!/\bnpm-cli\.c?js$/.test(cli)) return await run("npm", args, options);
+  return await run(process.execPath, [cli, ...args], options);
 }
