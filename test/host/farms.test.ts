@@ -1,0 +1,136 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { PLANES, ruleSet } from "./fixtures";
+import { Machine, OWNER } from "./support";
+
+/** Rules of somebody else, in every place where the tool works too. */
+const FOREIGN = `
+nft -f - <<'X'
+table inet theirs {
+	set blocked { type ipv4_addr; elements = { 192.0.2.66 } }
+	chain forward { type filter hook forward priority 0; policy accept; ip saddr @blocked drop; }
+}
+X
+for t in iptables ip6tables; do
+  $t -N THEIRS; $t -A FORWARD -j THEIRS; $t -A THEIRS -p tcp --dport 25 -j DROP; $t -A INPUT -p tcp --dport 22 -j ACCEPT
+  $t -t nat -A POSTROUTING -o eth9 -j MASQUERADE; $t -t nat -A PREROUTING -p tcp --dport 2525 -j REDIRECT --to-ports 25
+  $t -t nat -A OUTPUT -p tcp --dport 2526 -j REDIRECT --to-ports 25
+  $t -t mangle -A PREROUTING -p udp --dport 9 -j DROP; $t -t mangle -A INPUT -p udp --dport 10 -j DROP
+  $t -t mangle -A FORWARD -p udp --dport 9 -j DROP; $t -t mangle -A OUTPUT -p udp --dport 9 -j DROP
+  $t -A OUTPUT -p udp --dport 9 -j DROP
+done`;
+
+const FLUSH =
+  "for t in mangle nat filter; do iptables -t $t -F; iptables -t $t -X; ip6tables -t $t -F; ip6tables -t $t -X; done";
+
+const SERVICES = [
+  "203.0.113.10 tcp 80",
+  "203.0.113.10 tcp 8000-8080",
+  "203.0.113.10 udp 0-65535",
+  "203.0.113.11 all -",
+  "2001:db8::10 udp 53",
+];
+
+let machine: Machine;
+afterEach(() => machine.end());
+
+const VARIANTS = [
+  { shell: ["dash"], iptables: "nft" },
+  { shell: ["busybox", "ash"], iptables: "nft" },
+  { shell: ["dash"], iptables: "legacy" },
+] as const;
+
+describe.each(VARIANTS)("with $shell and iptables-$iptables", (variant) => {
+  beforeEach(async () => {
+    machine = await Machine.start(variant);
+  });
+
+  test.each(PLANES)("%s: a farm comes, changes, stays, goes; all else is as before", async (plane) => {
+    await machine.sh(FOREIGN);
+    const before = await machine.rules();
+    expect(await machine.tool(["prepare", "--owner", OWNER, "--version", "1"])).toMatchObject({ code: 0 });
+
+    const first = ruleSet({ plane, services: SERVICES, masquerade: true });
+    expect(await machine.apply("web", first)).toEqual({ code: 0, stdout: "applied: farm web\n", stderr: "" });
+    expect(await machine.stored("web")).toBe(first);
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0, stdout: "in step: all farms\n" });
+
+    const files = await machine.sh("stat -c '%n %i %y' /etc/netfilter-lb /etc/netfilter-lb/*/*");
+    expect(await machine.apply("web", first)).toEqual({ code: 0, stdout: "unchanged: farm web\n", stderr: "" });
+    expect(await machine.sh("stat -c '%n %i %y' /etc/netfilter-lb /etc/netfilter-lb/*/*")).toBe(files);
+
+    const second = ruleSet({ plane, services: [...SERVICES.slice(0, 1), "203.0.113.10 tcp 8000-8090"] });
+    expect(await machine.apply("web", second)).toEqual({ code: 0, stdout: "applied: farm web\n", stderr: "" });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+
+    const other = ruleSet({ plane, name: "an-other-long-name", services: ["203.0.113.12 sctp 5"] });
+    expect(await machine.apply("an-other-long-name", other)).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    expect(await machine.remove("web")).toEqual({ code: 0, stdout: "removed: farm web\n", stderr: "" });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    expect(await machine.remove("web")).toMatchObject({ code: 0, stderr: "" });
+
+    const retired = await machine.tool(["retire", "--owner", OWNER]);
+    expect(retired).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.rules()).toBe(before);
+    expect(await machine.sh("ls -A /etc/sysctl.d; ls -d /etc/netfilter-lb 2>/dev/null || echo gone")).toBe("gone\n");
+  });
+
+  test.each(PLANES)("%s: what was flushed comes back", async (plane) => {
+    const set = ruleSet({ plane, services: SERVICES, masquerade: true });
+    await machine.apply("web", set);
+    await machine.apply("db", ruleSet({ plane, name: "db", services: ["203.0.113.12 tcp 5432"] }));
+    const good = await machine.rules();
+    await machine.sh("nft flush ruleset");
+    if (plane !== "nftables" && variant.iptables === "legacy") await machine.sh(FLUSH);
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 7 });
+    expect(await machine.tool(["restore"])).toMatchObject({ code: 0, stderr: "", stdout: "restored: 2 farms\n" });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    if (plane === "nftables") expect(sorted(await machine.rules())).toEqual(sorted(good));
+  });
+});
+
+const sorted = (text: string) => text.split("\n").sort();
+
+describe("a farm that moves", () => {
+  beforeEach(async () => {
+    machine = await Machine.start();
+  });
+
+  test.each(
+    PLANES.flatMap((from) => PLANES.filter((to) => to !== from).map((to) => [from, to] as const)),
+  )("from %s to %s leaves nothing behind", async (from, to) => {
+    const services = SERVICES;
+    await machine.apply("web", ruleSet({ plane: from, services }));
+    const moved = await machine.apply("web", ruleSet({ plane: to, services }));
+    expect(moved).toEqual({ code: 0, stdout: "applied: farm web\n", stderr: "" });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    const rules = await machine.rules();
+    expect(rules.includes("netfilter_lb")).toBe(to === "nftables");
+    expect(rules.includes("NFLB-")).toBe(to !== "nftables");
+    expect(await machine.tool(["list"])).toMatchObject({ stdout: `web ${OWNER} ${to}\n` });
+  });
+
+  test.each(PLANES)("%s: under another name it takes its services along", async (plane) => {
+    const services = ["203.0.113.10 tcp 80", "203.0.113.10 tcp 443"];
+    await machine.apply("old", ruleSet({ plane, name: "old", services, masquerade: true }));
+    const set = ruleSet({ plane, name: "new", services });
+    expect(await machine.apply("new", set)).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.tool(["list"])).toMatchObject({ stdout: `new ${OWNER} ${plane}\n` });
+    expect(await machine.remove("old")).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    expect(await machine.rules()).not.toMatch(/\b(NFLB-)?old\b/);
+  });
+
+  test.each(PLANES)("%s: one service of two moves, the other stays", async (plane) => {
+    const [http, https] = ["203.0.113.10 tcp 80", "203.0.113.10 tcp 443"];
+    await machine.apply("old", ruleSet({ plane, name: "old", services: [http, https], masquerade: true }));
+    const set = ruleSet({ plane, name: "new", services: [https] });
+    expect(await machine.apply("new", set)).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.stored("old")).toContain(`# service ${http}`);
+    expect(await machine.stored("old")).not.toMatch(/443/);
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    expect(await machine.remove("new")).toMatchObject({ code: 0 });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    expect(await machine.rules()).toMatch(/\bold\b/);
+  });
+});

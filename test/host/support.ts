@@ -1,0 +1,93 @@
+/** A bare gateway for the tool: a network, `/etc` and `/run` of its own, nothing of the machine's. */
+
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { bootSetup, diskSetup, type FilesOptions } from "../support/lab/files";
+import { Namespace } from "../support/lab/namespace";
+import { type Outcome, plainEnvironment, type RunOptions } from "../support/lab/process";
+
+export const TOOL = join(__dirname, "../../src/host/netfilter-lb");
+export const OWNER = "shop/prod/edge-1";
+
+export interface MachineOptions extends Partial<FilesOptions> {
+  /** The shell that runs the tool. @default ["dash"] */
+  readonly shell?: readonly string[];
+}
+
+export interface ApplyOptions {
+  readonly owner?: string;
+  readonly ssh?: string;
+  /** What arrives, if not all of it. */
+  readonly arrives?: string;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+export class Machine {
+  private constructor(
+    private readonly disk: Namespace,
+    readonly running: Namespace,
+    readonly shell: readonly string[],
+  ) {}
+
+  static async start(options: MachineOptions = {}): Promise<Machine> {
+    const files: FilesOptions = { name: "gateway", hide: [], systemd: false, iptables: "nft", ...options };
+    const disk = await Namespace.start({
+      unshare: ["--mount", "--propagation", "private"],
+      setup: diskSetup(files),
+    });
+    const kinds = ["--net", "--pid", "--mount", "--uts", "--ipc", "--fork", "--kill-child"];
+    const running = await Namespace.start({
+      within: disk,
+      unshare: [...kinds, "--propagation", "private"],
+      setup: bootSetup(files.name, files.systemd),
+    });
+    return new Machine(disk, running, options.shell ?? ["dash"]);
+  }
+
+  async end(): Promise<void> {
+    await this.running.end();
+    await this.disk.end();
+  }
+
+  /** Runs the tool, however it ends. */
+  tool(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+    return this.running.run([...this.shell, TOOL, ...args], options);
+  }
+
+  apply(farm: string, set: string, options: ApplyOptions = {}): Promise<Outcome> {
+    return this.tool([...applyArguments(farm, set, options.owner), ...sshArgument(options.ssh)], {
+      input: options.arrives ?? set,
+      env: { ...plainEnvironment, ...options.env },
+    });
+  }
+
+  remove(farm: string, owner = OWNER): Promise<Outcome> {
+    return this.tool(["remove", farm, "--owner", owner]);
+  }
+
+  sh(command: string, options?: RunOptions): Promise<string> {
+    return this.running.sh(command, options);
+  }
+
+  /** All rules of the machine, without counters: what must be the same before and after. */
+  rules(): Promise<string> {
+    return this.sh(
+      "nft -s list ruleset; for t in iptables ip6tables; do $t-save | sed -e 's/\\[[0-9:]*\\]//' -e '/^#/d'; done",
+    );
+  }
+
+  /** The stored farm, without the lines that the tool puts before it. */
+  async stored(farm: string): Promise<string> {
+    const text = await this.sh(`cat /etc/netfilter-lb/farms/${farm}.rules 2>/dev/null || :`);
+    return text.slice(text.indexOf("# netfilter-lb rule set"));
+  }
+}
+
+export function applyArguments(farm: string, set: string, owner = OWNER): string[] {
+  const sha256 = createHash("sha256").update(set).digest("hex");
+  return ["apply", farm, "--owner", owner, "--length", String(Buffer.byteLength(set)), "--sha256", sha256];
+}
+
+function sshArgument(ssh: string | undefined): string[] {
+  return ssh === undefined ? [] : ["--ssh", ssh];
+}
