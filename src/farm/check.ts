@@ -1,9 +1,9 @@
-import { relations, soundness } from "../spec";
+import { relations, soundness, specError } from "../spec";
 import { parseAddress } from "../spec/address";
 import { checkTarget, type Soundness } from "../spec/check";
 import { gatewayNameProblem } from "../spec/name";
 import { isPort } from "../spec/ports";
-import { type Problem, SpecError, show } from "../spec/problem";
+import { type Problem, show } from "../spec/problem";
 import { checkName, checkShape, PENDING, schemas } from "../spec/schema";
 import { formatService, servicesOf, servicesOverlap } from "../spec/service";
 import type { FarmSpec } from "../spec/types";
@@ -31,7 +31,7 @@ export function checkArgs(name: string, args: LoadBalancerFarmArgs): NamedGatewa
       soundShape(shape, index) ? checkGateway(known, gateway, index, sound) : [],
     ),
   ];
-  if (problems.length > 0) throw new SpecError(`farm ${name}`, problems);
+  if (problems.length > 0) throw specError(name, problems);
   return args.gateways.map((gateway) => ({ ...gateway, name: nameOf(gateway) as string }));
 }
 
@@ -39,8 +39,9 @@ function soundShape(shape: readonly Problem[], index: number): boolean {
   return !shape.some(({ path }) => path[0] === "gateways" && (path[1] ?? index) === index);
 }
 
-function nameOf({ name, connection }: GatewayArgs): unknown {
-  return name ?? connection.host;
+/** Undefined where what stands in a gateway's place is none. */
+function nameOf(gateway: Partial<GatewayArgs> | undefined): unknown {
+  return gateway?.name ?? gateway?.connection?.host;
 }
 
 function checkGateway(args: KnownArgs, gateway: GatewayArgs, index: number, sound: Soundness): Problem[] {
@@ -92,7 +93,7 @@ function checkLockOut(args: KnownArgs, { connection }: GatewayArgs, sound: Sound
     protocol: "tcp",
     ports: { from: port, to: port },
   } as const;
-  return args.listeners.flatMap((listener, index) => {
+  return (Array.isArray(args.listeners) ? args.listeners : []).flatMap((listener, index) => {
     if (!sound("listeners", index)) return [];
     const caught = servicesOf(listener).find((service) => servicesOverlap(service, ssh));
     if (!caught) return [];

@@ -5,7 +5,8 @@ import { PENDING } from "../spec/schema";
 export function withPending(value: unknown): unknown {
   if (pulumi.Output.isInstance(value) || value instanceof Promise) return PENDING;
   if (Array.isArray(value)) return value.map(withPending);
-  if (typeof value === "object" && value !== null)
+  // A resource, put where its address was meant, leads in circles.
+  if (typeof value === "object" && value !== null && !pulumi.Resource.isInstance(value))
     return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, withPending(entry)]));
   return value;
 }

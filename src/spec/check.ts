@@ -51,13 +51,13 @@ export function checkTarget(target: TargetSpec, spec: FarmSpec, sound: Soundness
   if (typeof target.markMask === "number") {
     const mask = target.markMask;
     const room = 2 ** popcount(mask) - 1;
-    const backends = entries(spec.backends, (i) => sound("backends", i));
-    if (spec.backends?.length > room)
+    const backends = Array.isArray(spec?.backends) ? spec.backends : [];
+    if (backends.length > room)
       problems.push({
         path: ["markMask"],
-        text: `${hex(mask)} has room for ${room} marks; the farm has ${spec.backends.length} backends`,
+        text: `${hex(mask)} has room for ${room} marks; the farm has ${backends.length} backends`,
       });
-    for (const { index, value } of backends)
+    for (const { index, value } of entries(backends, (i) => sound("backends", i)))
       if (value.mark !== undefined && (value.mark & ~mask) !== 0)
         problems.push({
           path: ["markMask"],
@@ -137,8 +137,9 @@ function checkMarks(backends: Entry<BackendSpec>[]): Problem[] {
 }
 
 function checkLoops(listeners: Entry<ListenerSpec>[], backends: Entry<BackendSpec>[]): Problem[] {
+  // Of several listeners with one address the first is named.
   const dialled = new Map(
-    listeners.map((listener) => [parseAddress(listener.value.address)!.text, listener.index]),
+    listeners.map(({ index, value }) => [parseAddress(value.address)!.text, index] as const).reverse(),
   );
   return backends.flatMap(({ index, value }) => {
     const listener = dialled.get(parseAddress(value.address)!.text);

@@ -2,27 +2,18 @@
  * Checks what a user wrote, as a whole: every problem at once, each with its path, the value and what would be right.
  */
 import { checkFarm, checkTarget, type Soundness } from "./check";
-import { type Problem, SpecError } from "./problem";
+import { type Problem, SpecError, show } from "./problem";
 import { checkName, checkShape, PENDING, schemas } from "./schema";
 import type { FarmSpec, TargetSpec } from "./types";
 
 /**
- * Problems of a farm. Leaves may be `PENDING` (not known before an update); what depends on them is then not checked.
+ * The contradictions in what is right in itself. Leaves may be `PENDING` (not known before an update); what depends on
+ * them is then not checked.
+ *
+ * @param shape the problems of the single fields
  */
-export function farmProblems(spec: unknown): Problem[] {
-  const shape = checkShape(schemas.farm, spec);
-  return [...shape, ...relations(spec, shape)];
-}
-
-/** Problems of the properties of a gateway, alone and together with the farm. */
-export function targetProblems(target: unknown, spec: unknown): Problem[] {
-  const shape = checkShape(schemas.target, target);
-  return shape.length > 0 ? shape : checkTarget(target as TargetSpec, spec as FarmSpec, soundness(spec, []));
-}
-
-/** The contradictions in what is right in itself. `shape` has the problems of the single fields. */
 export function relations(spec: unknown, shape: readonly Problem[]): Problem[] {
-  if (typeof spec !== "object" || spec === null) return [];
+  if (shape.some(({ path }) => path.length === 0)) return [];
   return checkFarm(spec as FarmSpec, soundness(spec, shape));
 }
 
@@ -30,22 +21,45 @@ export function relations(spec: unknown, shape: readonly Problem[]): Problem[] {
  * @throws SpecError with every problem
  */
 export function assertValid(name: unknown, spec: unknown, target: unknown): asserts spec is FarmSpec {
-  const problems = [...checkName(name), ...farmProblems(spec), ...targetProblems(target, spec)];
-  if (problems.length > 0) throw new SpecError(`farm ${String(name)}`, problems);
+  const shape = checkShape(schemas.farm, spec);
+  const targetShape = checkShape(schemas.target, target);
+  const problems = [
+    ...checkName(name),
+    ...shape,
+    ...relations(spec, shape),
+    ...targetShape,
+    ...(targetShape.length > 0
+      ? []
+      : checkTarget(target as TargetSpec, spec as FarmSpec, soundness(spec, shape))),
+  ];
+  if (problems.length > 0) throw specError(name, problems);
 }
 
-/** Tells whether what stands at a path is known, and no problem was found at or below it. */
+/** One error for a farm, whatever its name is. */
+export function specError(name: unknown, problems: readonly Problem[]): SpecError {
+  return new SpecError(`farm ${checkName(name).length === 0 ? name : show(name)}`, problems);
+}
+
+/** Tells whether what stands at a path is known, and no problem was found at, above or below it. */
 export function soundness(spec: unknown, problems: readonly Problem[]): Soundness {
-  const wrong = new Set(
-    problems.flatMap(({ path }) => path.map((_, end) => path.slice(0, end + 1).join("."))),
-  );
+  const wrong = new Set(problems.map(({ path }) => path.join(".")));
+  const holdsWrong = new Set(problems.flatMap(({ path }) => beginnings(path)));
   return (...path) => {
     const value = path.reduce<unknown>(
       (at, key) => (at as Record<string | number, unknown> | undefined)?.[key],
       spec,
     );
-    return !wrong.has(path.join(".")) && !hasPending(value);
+    return (
+      !holdsWrong.has(path.join(".")) &&
+      !beginnings(path).some((part) => wrong.has(part)) &&
+      !hasPending(value)
+    );
   };
+}
+
+/** `backends`, `backends.2`, `backends.2.weight`. */
+function beginnings(path: readonly PropertyKey[]): string[] {
+  return path.map((_, end) => path.slice(0, end + 1).join("."));
 }
 
 function hasPending(value: unknown): boolean {

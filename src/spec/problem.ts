@@ -23,10 +23,16 @@ export class SpecError extends Error {
 
 /** `backends[2].weight: 0 is not between 1 and 65535; …`. */
 export function formatProblem({ path, text }: Problem): string {
-  const where = path
-    .map((key, i) => (typeof key === "number" ? `[${key}]` : `${i === 0 ? "" : "."}${String(key)}`))
-    .join("");
+  const where = path.map(formatKey).join("");
   return where === "" ? text : `${where}: ${text}`;
+}
+
+function formatKey(key: PropertyKey, position: number): string {
+  if (typeof key === "number") return `[${key}]`;
+  const name = String(key);
+  // A field that nobody foresaw may be called anything.
+  if (!/^\w{1,63}$/.test(name)) return `[${show(name)}]`;
+  return position === 0 ? name : `.${name}`;
 }
 
 /** A value as an error shows it, on one line and never long. */
@@ -38,6 +44,7 @@ export function show(value: unknown): string {
 function describe(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "function") return "a function";
+  if (typeof value === "symbol") return "a symbol";
   if (typeof value === "object" && value !== null) return "an object";
   return String(value);
 }

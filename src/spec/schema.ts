@@ -41,11 +41,11 @@ const oneOf = (values: Record<string, string>) =>
   );
 
 const integer = (min: number, max: number, remedy = "") =>
-  leaf((value) =>
-    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
-      ? undefined
-      : `is not between ${min} and ${max}${remedy}`,
-  );
+  leaf((value) => {
+    if (!Number.isInteger(value)) return `is not a whole number between ${min} and ${max}${remedy}`;
+    if ((value as number) >= min && (value as number) <= max) return undefined;
+    return `is not between ${min} and ${max}${remedy}`;
+  });
 
 const text = leaf((value) => (typeof value === "string" && value !== "" ? undefined : "is not text"));
 const flag = leaf((value) => (typeof value === "boolean" ? undefined : "is neither true nor false"));
@@ -70,14 +70,28 @@ const interfaceName = leaf((value) =>
     : "is not an interface name; it has at most 15 letters, digits, dots, dashes and underscores",
 );
 
-const listener = z.strictObject({
+/** For a list or an object that cannot be looked into yet. */
+const UNKNOWN = "is not known yet; write it out, with an Output only where a single text or number stands";
+
+/** An object that has these fields and no other. Its own value is never shown: a key may stand in its place. */
+function object<T extends z.ZodRawShape>(fields: T) {
+  const names = Object.keys(fields).join(", ");
+  return z.strictObject(fields, {
+    error: ({ code, input }) => {
+      if (code === "unrecognized_keys") return `is not a field here; there are ${names}`;
+      return input === PENDING ? UNKNOWN : `is not an object; its fields are ${names}`;
+    },
+  });
+}
+
+const listener = object({
   address: required("give the address that clients dial", address),
   protocol: required(`give one of ${Object.values(Protocol).join(", ")}`, oneOf(Protocol)),
   port: port.optional(),
   ports: leaf(portsProblem).optional(),
 });
 
-const backend = z.strictObject({
+const backend = object({
   address: required("give the address of the machine that serves", address),
   port: port.optional(),
   weight: integer(1, 65535, "; to take a backend out of service remove it").optional(),
@@ -90,7 +104,10 @@ const MAX_BACKENDS = 65_535;
 function list(item: z.ZodType, what: string, max: number) {
   return z
     .array(item, {
-      error: (issue) => `${issue.input === undefined ? "is missing" : show(issue.input)}; give ${what}`,
+      error: ({ input }) => {
+        if (input === PENDING) return UNKNOWN;
+        return `${input === undefined ? "is missing" : `${show(input)} is not a list`}; give ${what}`;
+      },
     })
     .min(1, { error: `is empty; give ${what}` })
     .max(max, { error: (issue) => `has ${(issue.input as unknown[]).length} entries; ${max} are allowed` });
@@ -111,7 +128,7 @@ const targetFields = {
 };
 
 /** The fields of `@pulumi/command`'s `remote.ConnectionArgs`, whose own error prints the whole connection. */
-const connection = z.strictObject({
+const connection = object({
   host: required("give the address or name that SSH dials", text),
   port: port.optional(),
   user: text.optional(),
@@ -121,11 +138,11 @@ const connection = z.strictObject({
   agentSocketPath: text.optional(),
   dialErrorLimit: integer(-1, 1000).optional(),
   perDialTimeout: integer(0, 3600).optional(),
-  hostKey: leaf(hostKeyProblem).optional(),
+  hostKey: leaf(hostKeyProblem, () => "the value").optional(),
   insecureIgnoreHostKey: flag.optional(),
 });
 
-const gateway = z.strictObject({
+const gateway = object({
   ...targetFields,
   name: leaf(gatewayNameProblem).optional(),
   connection: required("give host, user, a key and hostKey", z.union([connection, z.undefined()])),
@@ -149,9 +166,9 @@ function hostKeyProblem(value: unknown): string | undefined {
 }
 
 export const schemas = {
-  farm: z.strictObject(farmFields),
-  target: z.strictObject(targetFields),
-  args: z.strictObject({ ...farmFields, gateways: list(gateway, "at least one gateway", 1000) }),
+  farm: object(farmFields),
+  target: object(targetFields),
+  args: object({ ...farmFields, gateways: list(gateway, "at least one gateway", 1000) }),
 };
 
 /** What is wrong with a farm's name. */
@@ -163,39 +180,18 @@ export function checkName(name: unknown): Problem[] {
 /** Every problem that a schema finds, in the order of the fields. */
 export function checkShape(schema: z.ZodType, value: unknown): Problem[] {
   const result = schema.safeParse(value);
-  return result.success ? [] : result.error.issues.flatMap((issue) => problems(issue, schema));
+  return result.success ? [] : result.error.issues.flatMap(problems);
 }
 
-function problems(issue: z.core.$ZodIssue, schema: z.ZodType): Problem[] {
+function problems(issue: z.core.$ZodIssue): Problem[] {
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => ({
-        path: [...issue.path, key],
-        text: `is not a field here; there are ${fieldsAt(schema, issue.path).join(", ")}`,
-      }));
+      return issue.keys.map((key) => ({ path: [...issue.path, key], text: issue.message }));
     case "invalid_union":
       return (issue.errors[0] ?? []).flatMap((inner) =>
-        problems({ ...inner, path: [...issue.path, ...inner.path] } as z.core.$ZodIssue, schema),
+        problems({ ...inner, path: [...issue.path, ...inner.path] } as z.core.$ZodIssue),
       );
-    case "invalid_type":
-      return [
-        {
-          path: issue.path,
-          text: issue.message.startsWith("Invalid input") ? `is not an ${issue.expected}` : issue.message,
-        },
-      ];
     default:
       return [{ path: issue.path, text: issue.message }];
   }
-}
-
-/** The fields of the object that stands at `path` in a schema. */
-function fieldsAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
-  let at: z.ZodType = schema;
-  for (const key of path) {
-    if (at instanceof z.ZodArray) at = at.element as z.ZodType;
-    else if (at instanceof z.ZodObject) at = at.shape[key as string];
-    if (at instanceof z.ZodUnion) at = at.options[0] as z.ZodType;
-  }
-  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
 }
