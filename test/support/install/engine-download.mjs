@@ -1,6 +1,5 @@
 /** The official downloads. Where they cannot be reached, or fail, the caller goes another way. */
 import { mkdirSync, renameSync, rmSync } from "node:fs";
-import { get } from "node:https";
 import { ROOT, run, say } from "./run.mjs";
 import { CLI, COMMAND_PROVIDER } from "./versions.mjs";
 
@@ -11,22 +10,11 @@ let reachable;
 
 /** Whether Pulumi's own download site answers. Asked once, and only where something is missing. */
 export function isReachable() {
-  reachable ??= new Promise((resolve) => {
-    const request = get(
-      "https://get.pulumi.com/latest-version",
-      { timeout: REACHABLE_WITHIN_MS },
-      (response) => {
-        response.resume();
-        resolve(response.statusCode === 200);
-      },
-    );
-    const no = () => {
-      request.destroy();
-      resolve(false);
-    };
-    request.on("timeout", no).on("error", no);
-    setTimeout(no, REACHABLE_WITHIN_MS).unref();
-  });
+  reachable ??= fetch("https://get.pulumi.com/latest-version", {
+    signal: AbortSignal.timeout(REACHABLE_WITHIN_MS),
+  })
+    .then((response) => response.ok)
+    .catch(() => false);
   return reachable;
 }
 
@@ -48,7 +36,7 @@ export async function downloadEngine(folder) {
     });
     renameSync(partial, folder);
   } catch (error) {
-    say(`engine: the download failed (${error.message.split("\n")[0]})`);
+    say(`engine: the download failed (${lastLine(error.message)})`);
   } finally {
     rmSync(partial, { recursive: true, force: true });
   }
@@ -64,6 +52,8 @@ export async function downloadProvider(pulumi, home) {
       timeout: DOWNLOAD_WITHIN_MS,
     });
   } catch (error) {
-    say(`engine: the command provider cannot be downloaded (${error.message.split("\n")[0]})`);
+    say(`engine: the command provider cannot be downloaded (${lastLine(error.message)})`);
   }
 }
+
+const lastLine = (text) => text.trimEnd().split("\n").at(-1);
