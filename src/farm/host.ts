@@ -2,7 +2,6 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { installCommand, type Owner, prepareCommand, retireCommand, toolText } from "../host/commands";
 import type { ConnectionArgs, GatewayArgs } from "./args";
-import { movedHook } from "./moved";
 import { Registry } from "./registry";
 
 /** A gateway with its name. */
@@ -44,7 +43,6 @@ export function hostOf(
   const owner = { project: pulumi.getProject(), stack: pulumi.getStack(), gateway: gateway.name };
   const managed = (gateway.tool ?? "managed") === "managed";
   const options = { sudo: gateway.sudo ?? false };
-  const moved = movedHook(gateway.name);
   const host = {
     owner,
     gateway,
@@ -60,7 +58,6 @@ export function hostOf(
       },
       {
         ...(provider && { provider }),
-        ...(moved && { hooks: { beforeUpdate: [moved] } }),
         ...goneOptions(gateway),
       },
     ),
