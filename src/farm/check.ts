@@ -8,7 +8,7 @@ import { checkName, checkShape, PENDING, schemas } from "../spec/schema";
 import { formatService, servicesOf, servicesOverlap } from "../spec/service";
 import type { FarmSpec } from "../spec/types";
 import type { GatewayArgs, LoadBalancerFarmArgs } from "./args";
-import type { NamedGateway } from "./host";
+import type { NamedGateway } from "./gateway";
 import { withPending } from "./pending";
 
 /** A farm's arguments in which what is not known yet is `PENDING`. */

@@ -7,7 +7,8 @@ import type { FarmSpec, TargetSpec } from "../spec/types";
 import type { LoadBalancerFarmArgs } from "./args";
 import { checkArgs } from "./check";
 import { describe, describeTarget, marksOf, probabilitiesOf, sharesOf } from "./describe";
-import { connectionOf, goneOptions, hostOf, type NamedGateway, QUIET } from "./host";
+import { commandOptions, connectionOf, type NamedGateway, QUIET } from "./gateway";
+import { hostOf } from "./host";
 import { Registry } from "./registry";
 
 /**
@@ -59,7 +60,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
       opts,
     );
 
-    for (const { gateway, result } of compiled) this.apply(name, gateway, result);
+    for (const { gateway, result } of compiled) this.apply(name, gateway, result, opts);
 
     this.shares = first.apply(({ plan }) => sharesOf(plan));
     this.marks = first.apply(({ plan }) => marksOf(plan));
@@ -80,8 +81,17 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
   }
 
   /** The rules on one gateway: standard input is the rule set and nothing else, so a diff of it is a diff of the rules. */
-  private apply(name: string, gateway: NamedGateway, compiled: pulumi.Output<Compiled>): void {
-    const { owner, command: host } = hostOf(gateway, name, this.getProvider("command:remote:Command"));
+  private apply(
+    name: string,
+    gateway: NamedGateway,
+    compiled: pulumi.Output<Compiled>,
+    opts: pulumi.ComponentResourceOptions | undefined,
+  ): void {
+    const provider = this.getProvider("command:remote:Command");
+    const { owner, command: host } = hostOf(gateway, name, {
+      ...(provider && { provider }),
+      ...(opts?.dependsOn && { dependsOn: opts.dependsOn }),
+    });
     const options = { sudo: gateway.sudo ?? false };
     const ruleSet = compiled.ruleSet;
     new command.remote.Command(
@@ -95,7 +105,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         ...QUIET,
       },
       // Delete-before-replace follows the trigger, so a replaced host finds its farms gone before it retires.
-      { parent: this, deleteBeforeReplace: true, ...goneOptions(gateway) },
+      { parent: this, deleteBeforeReplace: true, ...commandOptions(gateway) },
     );
   }
 }

@@ -1,6 +1,17 @@
+import type * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
+import type { Owner } from "../host/commands";
 import { formatService, type Service, servicesOverlap } from "../spec/service";
-import type { Host } from "./host";
+import type { NamedGateway } from "./gateway";
+
+/** A gateway that is set up, once a stack however many farms use it. */
+export interface Host {
+  owner: Owner;
+  gateway: NamedGateway;
+  /** The farm that named the gateway first. */
+  farm: string;
+  command: command.remote.Command;
+}
 
 /**
  * What the farms of one run know of each other: which gateways are set up already, and who claims what there.

@@ -1,0 +1,49 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import type { ConnectionArgs, GatewayArgs } from "./args";
+
+/** A gateway with its name. */
+export type NamedGateway = GatewayArgs & { name: string };
+
+/** Nothing of a call is kept or printed but what the tool says. */
+export const QUIET = { addPreviousOutputInEnv: false, logging: command.remote.Logging.None } as const;
+
+/** A machine that is gone is never dialled again: neither to change what is on it nor to take it off. */
+export function commandOptions({ gone = false }: NamedGateway): pulumi.CustomResourceOptions {
+  return { retainOnDelete: gone, ignoreChanges: gone ? ["*"] : [] };
+}
+
+/** What the provider is given: the user's fields without ours. */
+export function connectionOf({
+  insecureIgnoreHostKey: _,
+  ...connection
+}: ConnectionArgs): command.types.input.remote.ConnectionArgs {
+  return connection;
+}
+
+/**
+ * The first field in which two descriptions of a gateway differ; its interface is each farm's own affair.
+ *
+ * Values that are not known yet cannot be compared and pass.
+ */
+export function firstDifference(
+  { interface: _a, ...a }: NamedGateway,
+  { interface: _b, ...b }: NamedGateway,
+): string | undefined {
+  return difference(a, b, "");
+}
+
+function difference(a: unknown, b: unknown, path: string): string | undefined {
+  if (a === b || !isPlain(a) || !isPlain(b)) return undefined;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return path;
+  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  for (const key of new Set([...Object.keys(left), ...Object.keys(right)])) {
+    const found = difference(left[key], right[key], path === "" ? key : `${path}.${key}`);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function isPlain(value: unknown): boolean {
+  return !pulumi.Output.isInstance(value) && !(value instanceof Promise);
+}
