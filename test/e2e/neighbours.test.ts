@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Engine } from "../support/engine/engine";
+import type { PulumiStack } from "../support/engine/stack";
+import { type Gateway, Lab } from "../support/lab";
+import { counts, edge, type FarmData, farm, leftovers, rewrite, stackOf } from "./support";
+
+/** What is on a gateway beside the farms: other rules, other sysctls, other stacks. */
+
+const SYSCTL = "/etc/sysctl.d/90-netfilter-lb.conf";
+
+const FOREIGN = `
+nft 'table inet shop {
+  set office { type ipv4_addr; flags interval; elements = { 198.51.100.0/26 }; }
+  chain input { type filter hook input priority 0; policy accept; ip saddr @office tcp dport 22 counter accept; }
+  chain nat { type nat hook prerouting priority -100; policy accept; ip daddr 203.0.113.99 tcp dport 99 dnat ip to 192.0.2.2:80; }
+}'
+iptables -t nat -N SHOP
+iptables -t nat -A SHOP -j RETURN
+iptables -t nat -A PREROUTING -d 203.0.113.98 -p tcp --dport 98 -j DNAT --to-destination 192.0.2.1:80
+iptables -t nat -A PREROUTING -j SHOP
+iptables -t nat -A POSTROUTING -s 192.0.2.0/24 -d 198.51.100.9 -j MASQUERADE
+iptables -t mangle -A PREROUTING -p tcp --dport 98 -m comment --comment 'shop floor' -j MARK --set-mark 0x7
+iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+iptables -t filter -N SHOP-DROP
+iptables -t filter -A SHOP-DROP -j DROP
+iptables -t filter -A FORWARD -s 198.51.100.66 -j SHOP-DROP
+iptables -t filter -A INPUT -s 198.51.100.67 -j DROP
+ip6tables -t filter -A FORWARD -s 2001:db8:c::66 -j DROP
+echo 2 >/proc/sys/net/ipv4/conf/all/rp_filter; echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
+mkdir -p /etc/sysctl.d; echo 'net.ipv4.conf.all.rp_filter = 0' >/etc/sysctl.d/50-shop.conf
+`;
+
+let lab: Lab;
+let engine: Engine;
+
+beforeAll(async () => {
+  lab = await Lab.create({ gateways: ["edge-1"] });
+  engine = await Engine.open();
+  await lab.backends.serve({ tcp: [80] });
+  await lab.gateway().sh(FOREIGN);
+});
+
+afterAll(() => Promise.all([engine?.close(), lab?.close()]));
+
+/** Every rule that is not of this package, in its order, and the files beside ours. */
+async function foreign(gateway: Gateway): Promise<string> {
+  return await gateway.sh(`
+    nft -s list table inet shop
+    for command in iptables ip6tables; do
+      for table in raw mangle nat filter; do echo "== $command $table"; $command -t $table -S | grep -v NFLB-; done
+    done
+    sha256sum /etc/sysctl.d/50-shop.conf; cat /proc/sys/net/ipv4/conf/all/rp_filter`);
+}
+
+async function forwarding(gateway: Gateway): Promise<string> {
+  return (await gateway.sh("cat /proc/sys/net/ipv4/ip_forward")).trim();
+}
+
+async function dialForeign(): Promise<number> {
+  return (await lab.client.connect({ to: "203.0.113.99", port: 99 })).lost;
+}
+
+describe.each(["nftables", "iptables"] as const)("on %s", (dataPlane) => {
+  let stack: PulumiStack;
+  let before: string;
+  const farms = (weight: number): FarmData[] => {
+    const gateways = [edge(lab.gateway(), { dataPlane })];
+    const backends = [{ address: "192.0.2.1", weight }, { address: "192.0.2.2" }];
+    return [
+      farm("web", gateways, { backends }),
+      farm("shop", gateways, { listeners: [{ address: "203.0.113.11", protocol: "tcp", port: 80 }] }),
+    ];
+  };
+
+  beforeAll(async () => {
+    before = await foreign(lab.gateway());
+    stack = await stackOf(engine, farms(1), [lab.gateway()]);
+  });
+
+  it("keeps other rules byte for byte through up, change and destroy", async () => {
+    await stack.up();
+    expect(await foreign(lab.gateway())).toBe(before);
+    expect(await forwarding(lab.gateway())).toBe("1");
+    expect(await dialForeign()).toBe(0);
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 5, "192.0.2.2": 5 });
+
+    await rewrite(stack, farms(4));
+    await stack.up();
+    expect(await foreign(lab.gateway())).toBe(before);
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 8, "192.0.2.2": 2 });
+
+    await stack.destroy();
+    expect(await foreign(lab.gateway())).toBe(before);
+    expect(await leftovers(lab.gateway())).toBe("");
+    expect(await forwarding(lab.gateway())).toBe("0");
+    expect(await lab.client.connect({ to: "203.0.113.10", port: 80, timeout: 300 })).toMatchObject({
+      lost: 1,
+    });
+  });
+
+  it("forwards from the first farm to the last, of whatever stack", async () => {
+    const gateway = lab.gateway();
+    const other = await stackOf(
+      engine,
+      [
+        farm("mail", [edge(gateway, { dataPlane })], {
+          listeners: [{ address: "203.0.113.12", protocol: "tcp", port: 80 }],
+        }),
+      ],
+      [gateway],
+      { stack: "other" },
+    );
+    await rewrite(stack, farms(1));
+    await stack.up();
+    await other.up();
+    expect(await gateway.sh(`cat ${SYSCTL}`)).toContain("net.ipv4.ip_forward = 1");
+    expect((await gateway.sh("netfilter-lb list")).trim().split("\n").sort()).toEqual([
+      `mail program/other/edge-1 ${dataPlane}${dataPlane === "iptables" ? " nat" : ""}`,
+      `shop program/test/edge-1 ${dataPlane}${dataPlane === "iptables" ? " nat" : ""}`,
+      `web program/test/edge-1 ${dataPlane}${dataPlane === "iptables" ? " nat" : ""}`,
+    ]);
+
+    // One of two farms of a stack leaves, then the stack, then the other stack.
+    await rewrite(stack, [farms(1)[0]!]);
+    await stack.up();
+    expect(await forwarding(gateway)).toBe("1");
+    expect(await counts(lab, 2)).toEqual({ "192.0.2.1": 1, "192.0.2.2": 1 });
+    await stack.destroy();
+    expect(await forwarding(gateway)).toBe("1");
+    expect(await gateway.sh(`cat ${SYSCTL}`)).toContain("net.ipv4.ip_forward = 1");
+    expect(await counts(lab, 2, { to: "203.0.113.12" })).toEqual({ "192.0.2.1": 1, "192.0.2.2": 1 });
+    await other.destroy();
+    expect(await forwarding(gateway)).toBe("0");
+    expect(await leftovers(gateway)).toBe("");
+    expect(await foreign(gateway)).toBe(before);
+  });
+
+  it("leaves forwarding on where it was on", async () => {
+    const gateway = lab.gateway();
+    await gateway.sh("echo 1 >/proc/sys/net/ipv4/ip_forward");
+    try {
+      await rewrite(stack, [farms(1)[0]!]);
+      await stack.up();
+      await stack.destroy();
+      expect(await forwarding(gateway)).toBe("1");
+      expect(await leftovers(gateway)).toBe("");
+    } finally {
+      await gateway.sh("echo 0 >/proc/sys/net/ipv4/ip_forward");
+    }
+  });
+});

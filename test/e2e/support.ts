@@ -1,0 +1,171 @@
+/** What the end-to-end tests share: farms as data for a real engine, what a gateway holds, traffic while things change. */
+
+import { expect, vi } from "vitest";
+import type { BackendSpec, ListenerSpec } from "../../src/core";
+import type { GatewayArgs } from "../../src/index";
+import type { Engine } from "../support/engine/engine";
+import type { ProjectOptions } from "../support/engine/project";
+import type { PulumiStack } from "../support/engine/stack";
+import type { Gateway, Lab } from "../support/lab";
+import type { Connection } from "../support/lab/ssh";
+import type { SteadyResult } from "../support/traffic/types";
+
+/** One `up` takes two seconds, and a multiple of that on a machine that is busy. */
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
+
+export const VIP = "203.0.113.10";
+
+/** A gateway as a program describes it. In its connection, `privateKey` names the secret setting that has the key. */
+export type GatewayData = Omit<GatewayArgs, "connection"> & { name: string; connection: object };
+
+/** A farm of a program. */
+export interface FarmData {
+  name: string;
+  gateways: GatewayData[];
+  listeners: ListenerSpec[];
+  backends: BackendSpec[];
+  algorithm?: string;
+  sourceNat?: string;
+  /** The farm, further up in the list, that this one depends on. */
+  after?: string;
+}
+
+/** The farms of `farms.json`, so that a test changes data and not a program. */
+const PROGRAM = `
+import { readFileSync } from "node:fs";
+import * as pulumi from "@pulumi/pulumi";
+import { LoadBalancerFarm } from "pulumi-netfilter-lb";
+
+const keys = new pulumi.Config("keys");
+const made = new Map<string, LoadBalancerFarm>();
+for (const { name, after, ...args } of JSON.parse(readFileSync("farms.json", "utf8"))) {
+  for (const { connection } of args.gateways)
+    if (connection.privateKey) connection.privateKey = keys.requireSecret(connection.privateKey);
+  made.set(name, new LoadBalancerFarm(name, args, { dependsOn: after ? [made.get(after)!] : [] }));
+}
+export const shares = Object.fromEntries([...made].map(([name, farm]) => [name, farm.shares]));
+export const ruleSets = Object.fromEntries([...made].map(([name, farm]) => [name, farm.ruleSets]));
+`;
+
+/** A stack whose program has these farms; every gateway of the lab may be in it. */
+export async function stackOf(
+  engine: Engine,
+  farms: readonly FarmData[],
+  gateways: readonly Gateway[],
+  options: ProjectOptions & { project?: string } = {},
+): Promise<PulumiStack> {
+  const secrets = Object.fromEntries(
+    gateways.map(({ name, connection }) => [`keys:${name}`, connection.privateKey]),
+  );
+  return await engine.project(
+    {
+      "Pulumi.yaml": `name: ${options.project ?? "program"}\nruntime: nodejs\n`,
+      "index.ts": PROGRAM,
+      "farms.json": JSON.stringify(farms),
+    },
+    { ...options, secrets },
+  );
+}
+
+/** Gives the program other farms. */
+export async function rewrite(stack: PulumiStack, farms: readonly FarmData[]): Promise<void> {
+  await stack.write({ "farms.json": JSON.stringify(farms) });
+}
+
+/** A gateway of the lab as a program describes it. */
+export function edge(
+  gateway: Gateway,
+  more: Partial<GatewayData> = {},
+  connection: Partial<Connection> = gateway.connection,
+): GatewayData {
+  return {
+    name: gateway.name,
+    dataPlane: "nftables",
+    ...more,
+    connection: { ...connection, privateKey: gateway.name },
+  };
+}
+
+/** A farm at port 80 of {@link VIP}, with replies by way of the gateway. */
+export function farm(name: string, gateways: GatewayData[], more: Partial<FarmData> = {}): FarmData {
+  return {
+    name,
+    gateways,
+    listeners: [{ address: VIP, protocol: "tcp", port: 80 }],
+    backends: [{ address: "192.0.2.1" }, { address: "192.0.2.2" }],
+    algorithm: "roundRobin",
+    ...more,
+  };
+}
+
+/** The settings that `examples/gateway.ts` reads. */
+export function gatewaySettings(
+  gateway: Gateway,
+  more: Record<string, string | number> = {},
+): Required<Pick<ProjectOptions, "config" | "secrets">> {
+  const { host, port, user, hostKey, privateKey } = gateway.connection;
+  const settings = { host, port, user, hostKey, ...more };
+  return {
+    config: prefix(gateway.name, settings),
+    secrets: prefix(gateway.name, { privateKey }),
+  };
+}
+
+function prefix<T>(name: string, settings: Record<string, T>): Record<string, T> {
+  return Object.fromEntries(Object.entries(settings).map(([key, value]) => [`${name}:${key}`, value]));
+}
+
+/** All that a farm could touch on a gateway: every rule, with no counters; files; forwarding. */
+export async function everything(gateway: Gateway): Promise<string> {
+  return await gateway.sh(`
+    nft -s list ruleset 2>/dev/null
+    for save in iptables-save ip6tables-save; do echo "== $save"; $save 2>/dev/null | sed 's/ \\[[0-9:]*\\]//; /^#/d'; done
+    echo == files
+    find /etc/netfilter-lb /etc/sysctl.d /etc/systemd /usr/local/sbin -type f -exec sha256sum {} + 2>/dev/null | sort -k 2
+    find /etc/netfilter-lb /etc/sysctl.d /etc/systemd /usr/local/sbin ! -type f 2>/dev/null | sort
+    cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding`);
+}
+
+/**
+ * What is still on a gateway that this package put there; empty when it is as it was. The lock in /run may stay until the
+ * next boot: removing a lock that another may wait for would let two in.
+ */
+export async function leftovers(gateway: Gateway): Promise<string> {
+  return await gateway.sh(`
+    nft list tables 2>/dev/null | grep netfilter_lb
+    for save in iptables-save ip6tables-save; do $save 2>/dev/null | grep NFLB-; done
+    find /etc /usr/local /run -name '*netfilter-lb*' ! -path /run/netfilter-lb.lock 2>/dev/null
+    :`);
+}
+
+/** Connects every 20 ms while `action` runs. No connection may be lost, nor a packet of one. */
+export async function underTraffic<T>(
+  lab: Lab,
+  action: () => Promise<T>,
+  target: { to?: string; port?: number; from?: string } = {},
+): Promise<{ result: T; seen: SteadyResult }> {
+  const steady = await lab.client.steady({ to: VIP, port: 80, every: 20, ...target });
+  let result: T;
+  let seen: SteadyResult;
+  try {
+    result = await action();
+  } finally {
+    seen = await steady.stop();
+  }
+  expect(seen.lost).toEqual([]);
+  // An answer after a second or more: a SYN was dropped and sent again.
+  expect(seen.slow).toBe(0);
+  expect(seen.count).toBeGreaterThan(20);
+  return { result, seen };
+}
+
+/** Backend → connections of `count` from the client. Fails where one is lost. */
+export async function counts(
+  lab: Lab,
+  count: number,
+  target: { to?: string; port?: number; from?: string } = {},
+): Promise<Readonly<Record<string, number>>> {
+  const { counts, lost, failures } = await lab.client.connect({ to: VIP, port: 80, count, ...target });
+  expect(lost, JSON.stringify(failures)).toBe(0);
+  return counts;
+}
