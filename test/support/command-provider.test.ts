@@ -3,7 +3,7 @@
  * official plugin where it is installed.
  */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -15,7 +15,7 @@ import { type Sshd, startSshd } from "./sshd";
 
 /** Commands by name, from resources.json: arguments, and options of the resource. */
 const PROGRAM = `
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { local, remote } from "@pulumi/command";
 import { Config, secret } from "@pulumi/pulumi";
 
@@ -48,7 +48,8 @@ interface Described {
 
 const providers: ProviderKind[] = Engine.hasOfficialProvider() ? ["stand-in", "official"] : ["stand-in"];
 
-describe.each(providers)("the %s command provider", (provider) => {
+// A minute is short for seven runs of the engine where others keep the machine busy.
+describe.each(providers)("the %s command provider", { timeout: 180_000 }, (provider) => {
   let engine: Engine;
   let sshd: Sshd;
   let folder: string;
@@ -198,6 +199,15 @@ describe.each(providers)("the %s command provider", (provider) => {
     );
   });
 
+  test("a connection that is cut fails the command, which may go on", async () => {
+    const create = `kill -KILL $PPID; sleep 0.5; echo went on >> ${file("cut")}`;
+    const stack = await stackOf({ command: { create } });
+    expect((await stack.up({ fails: true })).output).toContain(
+      "wait: remote command exited without exit status or exit signal: running",
+    );
+    await expect.poll(() => existsSync(file("cut"))).toBe(true);
+  });
+
   test("a failed delete keeps the resource", async () => {
     const stack = await stackOf({ command: { create: "true", delete: `test -e ${file("may-go")}` } });
     await stack.up();
@@ -215,6 +225,9 @@ describe.each(providers)("the %s command provider", (provider) => {
     });
     expect((await stack.up({ fails: true })).output).toContain("host key mismatch");
     await change(stack, { command: { create: "true", connected: { hostKey: null } } });
+    await stack.up();
+    const known = `127.0.0.1 ${sshd.connection.hostKey} a comment`;
+    await change(stack, { command: { create: "echo again", connected: { hostKey: known } } });
     await stack.up();
   });
 

@@ -1,5 +1,6 @@
 /** A Command that runs on another host, over SSH. */
 import { createRequire } from "node:module";
+import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Output, previousOutput } from "./output.mjs";
 import { goQuote, runError } from "./run-error.mjs";
@@ -104,7 +105,9 @@ function sshConfig(connection) {
     ...(privateKey && { privateKey, passphrase: privateKeyPassword }),
     ...(agent && { agent }),
     authHandler: ["none", ...authentication.filter(Boolean)],
-    readyTimeout: (connection.perDialTimeout ?? 15) * 1_000,
+    dialTimeout: (connection.perDialTimeout ?? 15) * 1_000,
+    // A server that accepts and then says nothing is waited for without an end, as the official one does.
+    readyTimeout: 0,
     ...(expected && {
       algorithms: { serverHostKey: [expected.type] },
       hostVerifier: (key) => key.equals(expected.data),
@@ -112,13 +115,18 @@ function sshConfig(connection) {
   };
 }
 
-/** An authorized_keys line, of which type and data count: `ssh-ed25519 AAAA… comment`. */
+/**
+ * An authorized_keys line, of which type and data count: `ssh-ed25519 AAAA… comment`. One field may stand
+ * before them (options there, the host in a known_hosts line).
+ */
 function publicKey(line) {
-  const [type, data] = line.trim().split(/\s+/);
-  const bytes = Buffer.from(data ?? "", "base64");
-  if (bytes.length < 5 || bytes.toString("latin1", 4, 4 + bytes.readUInt32BE(0)) !== type)
-    throw new Error("failed to parse host key: ssh: no key found");
-  return { type, data: bytes };
+  const fields = line.trim().split(/\s+/);
+  for (const [type, data] of [fields, fields.slice(1)]) {
+    const bytes = Buffer.from(data ?? "", "base64");
+    if (bytes.length > 4 && bytes.toString("latin1", 4, 4 + bytes.readUInt32BE(0)) === type)
+      return { type, data: bytes };
+  }
+  throw new Error("failed to parse host key: ssh: no key found");
 }
 
 function parsePrivateKey(privateKey, passphrase) {
@@ -128,8 +136,9 @@ function parsePrivateKey(privateKey, passphrase) {
   throw new Error(encrypted ? "ssh: this private key is passphrase protected" : "ssh: no key found");
 }
 
-function connect(config) {
-  return new Promise((resolve, reject) => {
+async function connect(config) {
+  const sock = await openSocket(config);
+  return await new Promise((resolve, reject) => {
     const client = new Client();
     client.on("keyboard-interactive", (_name, _instructions, _language, prompts, answer) =>
       answer(prompts.map(() => config.password)),
@@ -137,11 +146,28 @@ function connect(config) {
     client.once("ready", () => resolve(client));
     // Stays: a connection that breaks later must not take the provider down with it.
     client.on("error", (error) => {
-      client.end();
+      client.destroy();
       reject(new Error(dialError(error, config)));
     });
     client.once("close", () => reject(new Error("ssh: handshake failed: EOF")));
-    client.connect(config);
+    client.connect({ ...config, sock });
+  });
+}
+
+function openSocket(config) {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection({ host: config.host, port: config.port });
+    const fail = (error) => {
+      socket.destroy();
+      reject(new Error(dialError(error, config)));
+    };
+    socket.setTimeout(config.dialTimeout, () => fail({ code: "ETIMEDOUT" }));
+    socket.once("error", fail);
+    socket.once("connect", () => {
+      socket.setTimeout(0);
+      socket.removeListener("error", fail);
+      resolve(socket);
+    });
   });
 }
 
@@ -156,7 +182,7 @@ function dialError(error, config) {
   if (error.code === "EHOSTUNREACH") return `dial tcp ${endpoint}: connect: no route to host`;
   if (error.code === "ENETUNREACH") return `dial tcp ${endpoint}: connect: network is unreachable`;
   if (error.code === "ENOTFOUND") return `dial tcp: lookup ${config.host}: no such host`;
-  if (error.level === "client-timeout") return `dial tcp ${endpoint}: i/o timeout`;
+  if (error.code === "ETIMEDOUT") return `dial tcp ${endpoint}: i/o timeout`;
   if (error.level === "client-authentication") {
     const attempted = config.authHandler.map((method) => (method === "agent" ? "publickey" : method));
     return `ssh: handshake failed: ssh: unable to authenticate, attempted methods [${[...new Set(attempted)].join(" ")}], no supported methods remain`;
