@@ -10,10 +10,10 @@ import type { NftChain, NftElement, NftKey, NftRule, NftRuleSet, NftSlots, PortP
  * A service's first packet finds its farm's chain by one look-up, however many farms there are; there one look-up
  * chooses (a number to a mark) and one translates (a mark to an address), however many backends there are.
  *
- * @param generation distinguishes this content of the chains from others (docs/rule-set.md, HASH)
+ * The chains are named `web.farm`; where they are applied, a hash of their content stands for `farm` (docs/rule-set.md).
  */
-export function lower(plan: Plan, generation: string): NftRuleSet {
-  const chain = `${plan.shortName}.${generation}`;
+export function lower(plan: Plan): NftRuleSet {
+  const chain = `${plan.shortName}.farm`;
   return {
     chains: plan.pools.flatMap((pool) => lowerPool(plan, pool, chain)),
     elements: plan.pools.flatMap((pool) =>

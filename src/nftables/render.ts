@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { renderHeader } from "../plan/header";
 import { FULL_MASK } from "../plan/mark";
 import type { Plan } from "../plan/plan";
@@ -10,16 +9,9 @@ import type { NftChain, NftElement, NftKey, NftRule, NftSlots, NftTarget, PortPr
 /** The table that all farms of a gateway share. */
 const TABLE = "netfilter_lb";
 
-/**
- * The text that a gateway gets: header, the farm's own chains, the elements that lead to them.
- *
- * The chains' names carry a hash of their content. So chains of two versions of a farm stand side by side while the
- * elements are swapped from the one to the other, and no chain in use ever changes.
- */
+/** The text that a gateway gets: header, the farm's own chains, the elements that lead to them. */
 export function renderNftables(plan: Plan): string {
-  const draft = renderChains(lower(plan, "").chains).join("\n");
-  const generation = createHash("sha256").update(draft).digest("hex").slice(0, 8);
-  const { chains, elements } = lower(plan, generation);
+  const { chains, elements } = lower(plan);
   return [
     ...renderHeader(plan, "nftables"),
     ...renderChains(chains),
