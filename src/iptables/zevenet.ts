@@ -28,9 +28,9 @@ export function zevenetTables(plan: Plan, pool: Pool): { mangle: IptTable; nat: 
         target: { kind: "goto", to: marking },
       },
       ...candidates(plan, pool).map(
-        ({ index, match }): IptRule => ({
+        ({ index, matches }): IptRule => ({
           chain: { own: marking },
-          matches: [match, { kind: "backendComment", farm: plan.name, index }],
+          matches: [...matches, { kind: "backendComment", farm: plan.name, index }],
           target: { kind: "setMark", mark: pool.backends[index]!.mark, mask },
         }),
       ),
@@ -61,8 +61,10 @@ export function zevenetTables(plan: Plan, pool: Pool): { mangle: IptTable; nat: 
  * A random choice runs from the last backend to the first and carries w_k ÷ Σ_{j≤k} w_j: 1, 1/2, 1/3 … where the weights are
  * equal. (Zevenet's own formula, cumulative weight ÷ total, is uneven from three backends on.) Turns have a rule
  * each: because every rule counts every connection, `every n packet k` is exact here, as it is not in a list that ends at a match.
+ * Two processors may pass each other in the list, and then one connection meets two turns and the other none:
+ * so the first turn takes whatever comes, and the others take from it.
  */
-function candidates(plan: Plan, pool: Pool): { index: number; match: IptMatch }[] {
+function candidates(plan: Plan, pool: Pool): { index: number; matches: IptMatch[] }[] {
   const shares = pool.backends.map(({ share }) => share);
   switch (plan.algorithm) {
     case "random": {
@@ -70,13 +72,13 @@ function candidates(plan: Plan, pool: Pool): { index: number; match: IptMatch }[
       const thresholds = lastMatchWins(reversed.map(({ share }) => share));
       return reversed.map(({ index }, i) => ({
         index,
-        match: { kind: "statisticRandom", threshold: thresholds[i]! },
+        matches: [{ kind: "statisticRandom", threshold: thresholds[i]! }],
       }));
     }
     case "roundRobin":
       return turns(shares).map((index, packet) => ({
         index,
-        match: { kind: "statisticNth", every: pool.total, packet },
+        matches: packet === 0 ? [] : [{ kind: "statisticNth", every: pool.total, packet }],
       }));
     default:
       throw plan.algorithm satisfies never;
