@@ -43,10 +43,10 @@ function renderRule(family: Family, { chain, matches, target }: IptRule): string
     );
   const comment = matches.find((match) => match.kind === "backendComment");
   if (!comment) return line("");
-  // A farm's name in a comment is for the reader: it gives way where the line would be cut.
+  // A comment is for the reader: where the line would be cut, first the farm's name gives way, then all but the number.
   const tail = `_${comment.index}_`;
   const room = LINE_LENGTH - line(`FARM_${tail}`).length;
-  return line(`FARM_${comment.farm.slice(0, Math.max(0, room))}${tail}`);
+  return line(room < 0 ? tail : `FARM_${comment.farm.slice(0, room)}${tail}`);
 }
 
 function renderMatch(family: Family, match: IptMatch, comment: string): string {

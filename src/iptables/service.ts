@@ -1,4 +1,5 @@
 import type { Plan } from "../plan/plan";
+import { EVERY_PORT, type PortRange } from "../spec/ports";
 import type { Service } from "../spec/service";
 import type { IptMatch, IptRule, IptTarget, SharedChain } from "./ruleset";
 
@@ -20,12 +21,17 @@ export function translated({ address, protocol, ports }: Service): IptMatch[] {
   if (protocol === "all") return [{ kind: "originalDestination", address, ports: undefined }];
   return [
     { kind: "protocol", protocol, ports: undefined },
-    { kind: "originalDestination", address, ports },
+    { kind: "originalDestination", address, ports: matched(ports) },
   ];
 }
 
 function protocol({ protocol, ports }: Service): IptMatch[] {
-  return protocol === "all" ? [] : [{ kind: "protocol", protocol, ports }];
+  return protocol === "all" ? [] : [{ kind: "protocol", protocol, ports: matched(ports) }];
+}
+
+/** Every port is no match at all: `iptables-save` leaves it out, and what is read back must compare. */
+function matched(ports: PortRange): PortRange | undefined {
+  return ports.from === EVERY_PORT.from && ports.to === EVERY_PORT.to ? undefined : ports;
 }
 
 /** Where a service's connections start: from other machines, and from the gateway itself unless the farm names an interface. */

@@ -14,14 +14,10 @@ const MAX_LENGTH = 63;
  */
 const CHAIN_LENGTH = 12;
 
-/** Built-in chains, whose names the shared chains bear behind `NFLB-`. */
-const RESERVED = new Set(["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]);
-
 /** Why `value` cannot name a farm or a gateway; undefined where it can. */
 export function nameProblem(value: unknown): string | undefined {
   if (typeof value !== "string") return "is not a name; write it as text";
   if (value.length > MAX_LENGTH) return `has ${value.length} characters; ${MAX_LENGTH} are allowed`;
-  if (RESERVED.has(value)) return "is the name of a built-in chain; choose another";
   if (!NAME.test(value)) return 'is not a name; use letters, digits and single "-" or "_", a letter first';
   return undefined;
 }
@@ -35,8 +31,11 @@ export function gatewayNameProblem(value: unknown): string | undefined {
   return undefined;
 }
 
-/** A farm's name as chains bear it: itself up to 12 characters, else 2 of it, `--`, and 8 hex digits of its SHA-256. */
+/**
+ * A farm's name as chains bear it: itself up to 12 characters, else 2 of it, `--`, and 8 hex digits of its SHA-256. One of
+ * capitals alone is shortened too, because `NFLB-` and capitals are the chains that all farms share.
+ */
 export function shortName(name: string): string {
-  if (name.length <= CHAIN_LENGTH) return name;
+  if (name.length <= CHAIN_LENGTH && !/^[A-Z]+$/.test(name)) return name;
   return `${name.slice(0, 2)}--${createHash("sha256").update(name).digest("hex").slice(0, 8)}`;
 }

@@ -4,9 +4,12 @@ import { FARM, NFTABLES } from "./farms";
 import { problemsOf } from "./problems";
 
 describe("a name is one that needs no quotes anywhere", () => {
-  test.each(["a", "web", "Web-2", "web_2", "all", "ip", "map", "x".repeat(63)])("%s", (name) => {
-    expect(problemsOf(FARM, { name })).toEqual([]);
-  });
+  test.each(["a", "web", "WEB", "OUTPUT", "Web-2", "web_2", "all", "ip", "map", "x".repeat(63)])(
+    "%s",
+    (name) => {
+      expect(problemsOf(FARM, { name })).toEqual([]);
+    },
+  );
 });
 
 describe("any other name is refused", () => {
@@ -29,7 +32,6 @@ describe("any other name is refused", () => {
     ["another script", "wеb", `"wеb" ${letters}`], // the second letter is Cyrillic
     ["a digit of another script", "web٣", `"web٣" ${letters}`],
     ["what looks like a shortened name", "we--0badcafe", `"we--0badcafe" ${letters}`],
-    ["a built-in chain", "OUTPUT", '"OUTPUT" is the name of a built-in chain; choose another'],
     ["64 characters", "x".repeat(64), `"${"x".repeat(64)}" has 64 characters; 63 are allowed`],
     ["300 characters", "x".repeat(300), `"${"x".repeat(78)}… has 300 characters; 63 are allowed`],
     ["a number", 7, "7 is not a name; write it as text"],
@@ -52,6 +54,10 @@ describe("the name in chains", () => {
   test("is 12 characters that no farm is called for a longer one", () => {
     expect(short("thirteen-char")).toBe("th--3adc6cba");
     expect(problemsOf(FARM, { name: short("thirteen-char") })).toHaveLength(1);
+  });
+
+  test.each(["WEB", "A", "OUTPUT"])("is never that of a chain that all farms share: %s", (name) => {
+    expect(short(name)).toMatch(/^[A-Z]{1,2}--[0-9a-f]{8}$/);
   });
 
   test("tells long names apart that begin alike", () => {

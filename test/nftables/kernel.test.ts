@@ -1,0 +1,51 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { compile, type FarmSpec } from "../../src/core";
+import { anyCase, equal, NFTABLES } from "../spec/farms";
+import { inEmptyNamespace, nftablesBase } from "../trace/kernel";
+
+/** The real nft takes every rule set, beside the table that the tool makes. */
+
+const base = nftablesBase();
+
+/** Checks, loads and lists; what nft lists it must take again, or it would be lost at the next boot. */
+const LOAD = `
+  text=$(cat)
+  printf '%s\\n' "$text" | nft -c -f -
+  printf '%s\\n' "$text" | nft -f -
+  listed=$(nft list ruleset)
+  nft flush ruleset
+  printf '%s\\n' "$listed" | nft -f -
+  [ "$(nft list ruleset)" = "$listed" ]
+  printf '%s\\n' "$listed"
+`;
+
+const farms = fc.sample(anyCase, { numRuns: 25, seed: 1 });
+
+test.each(farms.map((farm, i) => [i, farm] as const))("any farm: %i", (_, { name, spec, target }) => {
+  const { dataPlane } = NFTABLES;
+  const { layout, ...rest } = target;
+  const { ruleSet } = compile(name, spec, { ...rest, dataPlane });
+  const chains = [...ruleSet.matchAll(/^\t(chain \S+ \{)$/gm)].map(([, chain]) => chain!);
+  const listed = inEmptyNamespace(LOAD, base + ruleSet);
+  expect(chains.filter((chain) => !listed.includes(chain))).toEqual([]);
+});
+
+test("farms stand beside each other in the shared maps", () => {
+  const other: FarmSpec = { ...equal(3), listeners: [{ address: "203.0.113.11", protocol: "udp" }] };
+  const farms = [compile("web", equal(2), NFTABLES), compile("other", other, NFTABLES)];
+  const listed = inEmptyNamespace(LOAD, base + farms.map(({ ruleSet }) => ruleSet).join(""));
+  expect(listed).toMatch(/203\.0\.113\.11 \. udp \. 0-65535 : goto other\.[0-9a-f]{8}\b/);
+  expect(listed).toMatch(/203\.0\.113\.10 \. tcp \. 80 : goto web\.[0-9a-f]{8}\b/);
+});
+
+test("thousand backends, weights of five digits and a counter of ten thousand turns are no trouble", () => {
+  const thousand = equal(1000);
+  const heavy = thousand.backends.map((backend, i) => ({ ...backend, weight: 65535 - i }));
+  const turning = thousand.backends.map((backend, i) => ({ ...backend, weight: (i % 19) + 1 }));
+  for (const spec of [
+    { ...thousand, backends: heavy },
+    { ...thousand, backends: turning, algorithm: "roundRobin" as const },
+  ])
+    inEmptyNamespace("nft -c -f -", base + compile("web", spec, NFTABLES).ruleSet);
+});
