@@ -55,11 +55,19 @@ describe.each(VARIANTS)("with $shell and iptables-$iptables", (variant) => {
     expect(await machine.tool(["verify"])).toMatchObject({ code: 0, stdout: "in step: all farms\n" });
 
     const files = await machine.sh("stat -c '%n %i %y' /etc/netfilter-lb /etc/netfilter-lb/*/*");
-    expect(await machine.apply("web", first)).toEqual({ code: 0, stdout: "unchanged: farm web\n", stderr: "" });
+    expect(await machine.apply("web", first)).toEqual({
+      code: 0,
+      stdout: "unchanged: farm web\n",
+      stderr: "",
+    });
     expect(await machine.sh("stat -c '%n %i %y' /etc/netfilter-lb /etc/netfilter-lb/*/*")).toBe(files);
 
     const second = ruleSet({ plane, services: [...SERVICES.slice(0, 1), "203.0.113.10 tcp 8000-8090"] });
-    expect(await machine.apply("web", second)).toEqual({ code: 0, stdout: "applied: farm web\n", stderr: "" });
+    expect(await machine.apply("web", second)).toEqual({
+      code: 0,
+      stdout: "applied: farm web\n",
+      stderr: "",
+    });
     expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
 
     const other = ruleSet({ plane, name: "an-other-long-name", services: ["203.0.113.12 sctp 5"] });
@@ -72,7 +80,9 @@ describe.each(VARIANTS)("with $shell and iptables-$iptables", (variant) => {
     const retired = await machine.tool(["retire", "--owner", OWNER]);
     expect(retired).toMatchObject({ code: 0, stderr: "" });
     expect(await machine.rules()).toBe(before);
-    expect(await machine.sh("ls -A /etc/sysctl.d; ls -d /etc/netfilter-lb 2>/dev/null || echo gone")).toBe("gone\n");
+    expect(await machine.sh("ls -A /etc/sysctl.d; ls -d /etc/netfilter-lb 2>/dev/null || echo gone")).toBe(
+      "gone\n",
+    );
   });
 
   test.each(PLANES)("%s: what was flushed comes back", async (plane) => {
@@ -83,7 +93,11 @@ describe.each(VARIANTS)("with $shell and iptables-$iptables", (variant) => {
     await machine.sh("nft flush ruleset");
     if (plane !== "nftables" && variant.iptables === "legacy") await machine.sh(FLUSH);
     expect(await machine.tool(["verify"])).toMatchObject({ code: 7 });
-    expect(await machine.tool(["restore"])).toMatchObject({ code: 0, stderr: "", stdout: "restored: 2 farms\n" });
+    expect(await machine.tool(["restore"])).toMatchObject({
+      code: 0,
+      stderr: "",
+      stdout: "restored: 2 farms\n",
+    });
     expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
     if (plane === "nftables") expect(sorted(await machine.rules())).toEqual(sorted(good));
   });
@@ -96,19 +110,20 @@ describe("a farm that moves", () => {
     machine = await Machine.start();
   });
 
-  test.each(
-    PLANES.flatMap((from) => PLANES.filter((to) => to !== from).map((to) => [from, to] as const)),
-  )("from %s to %s leaves nothing behind", async (from, to) => {
-    const services = SERVICES;
-    await machine.apply("web", ruleSet({ plane: from, services }));
-    const moved = await machine.apply("web", ruleSet({ plane: to, services }));
-    expect(moved).toEqual({ code: 0, stdout: "applied: farm web\n", stderr: "" });
-    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
-    const rules = await machine.rules();
-    expect(rules.includes("netfilter_lb")).toBe(to === "nftables");
-    expect(rules.includes("NFLB-")).toBe(to !== "nftables");
-    expect(await machine.tool(["list"])).toMatchObject({ stdout: `web ${OWNER} ${to}\n` });
-  });
+  test.each(PLANES.flatMap((from) => PLANES.filter((to) => to !== from).map((to) => [from, to] as const)))(
+    "from %s to %s leaves nothing behind",
+    async (from, to) => {
+      const services = SERVICES;
+      await machine.apply("web", ruleSet({ plane: from, services }));
+      const moved = await machine.apply("web", ruleSet({ plane: to, services }));
+      expect(moved).toEqual({ code: 0, stdout: "applied: farm web\n", stderr: "" });
+      expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+      const rules = await machine.rules();
+      expect(rules.includes("netfilter_lb")).toBe(to === "nftables");
+      expect(rules.includes("NFLB-")).toBe(to !== "nftables");
+      expect(await machine.tool(["list"])).toMatchObject({ stdout: `web ${OWNER} ${to}\n` });
+    },
+  );
 
   test.each(PLANES)("%s: under another name it takes its services along", async (plane) => {
     const services = ["203.0.113.10 tcp 80", "203.0.113.10 tcp 443"];

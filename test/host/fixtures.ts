@@ -29,6 +29,11 @@ const sha256 = (text: string) => createHash("sha256").update(text).digest("hex")
 const hex = (backend: string) => `0x${sha256(backend).slice(0, 8).replace(/^0+/, "1")}`;
 const familyOf = (address: string) => (address.includes(":") ? "ip6" : "ip");
 
+/** The first chain of a farm as the kernel has it. */
+export function chainOf(set: string, short = "web"): string {
+  return `${short}.${sha256(set).slice(0, 8)}`;
+}
+
 export function ruleSet(farm: FarmFixture = {}): string {
   const { name = "web", plane = "nftables", services = ["203.0.113.10 tcp 80"] } = farm;
   const short = name.length <= 12 ? name : `${name.slice(0, 2)}--${sha256(name).slice(0, 8)}`;
@@ -71,11 +76,12 @@ function nftables(short: string, services: readonly Service[], farm: FarmFixture
         "}",
       ];
     });
-  const name = `${short}.${sha256(chains("").join("\n")).slice(0, 8)}`;
+  const name = `${short}.farm`;
   const elements = services.flatMap(({ address, protocol, port, family }) => {
     const kind = protocol === "all" ? "addresses" : port.includes("-") ? "ranges" : "";
     const key = protocol === "all" ? address : `${address} . ${protocol} . ${port}`;
-    const add = (map: string, value: string) => `add element ${family} netfilter_lb ${map} { ${key}${value} }`;
+    const add = (map: string, value: string) =>
+      `add element ${family} netfilter_lb ${map} { ${key}${value} }`;
     return [
       add(`guarded${kind && `_${kind}`}`, ""),
       add(kind || "services", ` : goto ${name}`),

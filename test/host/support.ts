@@ -76,10 +76,12 @@ export class Machine {
     );
   }
 
-  /** The stored farm, without the lines that the tool puts before it. */
+  /** The stored farm as it was sent: without the lines that the tool puts before it, and the hash in its chains' names. */
   async stored(farm: string): Promise<string> {
     const text = await this.sh(`cat /etc/netfilter-lb/farms/${farm}.rules 2>/dev/null || :`);
-    return text.slice(text.indexOf("# netfilter-lb rule set"));
+    return text
+      .slice(text.indexOf("# netfilter-lb rule set"))
+      .replace(/((?:chain|goto) [\w-]+)\.[0-9a-f]{8}/g, "$1.farm");
   }
 }
 

@@ -1,0 +1,304 @@
+import { spawn } from "node:child_process";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { PLANES, type Plane, ruleSet } from "./fixtures";
+import { applyArguments, Machine, OWNER, TOOL } from "./support";
+
+let machine: Machine;
+afterEach(() => machine.end());
+
+describe("killed", () => {
+  beforeEach(async () => {
+    machine = await Machine.start();
+  });
+
+  test.each(PLANES)(
+    "%s: at any moment leaves the old set or the new, and the next apply converges",
+    async (plane) => {
+      const services = ["203.0.113.10 tcp 80", "203.0.113.10 tcp 8000-8080"];
+      const sets = [
+        ruleSet({ plane, services, masquerade: true }),
+        ruleSet({ plane, services, backends: ["10.0.0.4", "10.0.0.5", "10.0.0.6"] }),
+      ];
+      const states: string[] = [];
+      let whole = 0;
+      for (const set of sets) {
+        const began = performance.now();
+        expect(await machine.apply("web", set)).toMatchObject({ code: 0 });
+        whole = performance.now() - began;
+        states.push(await inForce(plane));
+      }
+      const random = generator(1);
+      let now = 1;
+      const seen = { old: 0, new: 0 };
+      for (let round = 0; round < 30; round++) {
+        const next = 1 - now;
+        await applyAndKill(sets[next] ?? "", random() * whole);
+        const state = await inForce(plane);
+        // In the layout zevenet marks and translations are in two tables, with both sets' between the two commits.
+        if (plane !== "iptables zevenet") expect(states).toContain(state);
+        seen[state === states[next] ? "new" : "old"]++;
+        // Every other time go on, otherwise go back.
+        now = round % 2 ? next : now;
+        expect(await machine.apply("web", sets[now] ?? "")).toMatchObject({ code: 0, stderr: "" });
+        expect(await inForce(plane)).toBe(states[now]);
+        expect(await machine.sh("ls -A /etc/netfilter-lb/farms")).toBe("web.rules\n");
+        if (round % 10 === 9) expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+      }
+      expect(seen.old).toBeGreaterThan(0);
+      expect(seen.new).toBeGreaterThan(0);
+    },
+  );
+});
+
+/** Starts an apply and kills the tool, and nothing else, after some milliseconds. */
+function applyAndKill(set: string, milliseconds: number): Promise<void> {
+  const [command = "", ...args] = machine.running.enter;
+  // In its own shell, because nsenter waits for a child in the PID namespace.
+  const script = 'cat >/tmp/payload-$$; dash "$0" "$@" </tmp/payload-$$ & echo $!; wait';
+  const child = spawn(command, [...args, "sh", "-c", script, TOOL, ...applyArguments("web", set)], {
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  return new Promise((resolve) => {
+    child.stdout.once("data", (bytes: Buffer) => {
+      const pid = bytes.toString().split("\n")[0];
+      setTimeout(() => {
+        machine.running.run(["kill", "-9", pid ?? ""]);
+      }, milliseconds);
+    });
+    child.on("close", () => resolve());
+    child.stdin.end(set);
+  });
+}
+
+/** What decides about packets: the elements and the chains that they lead to, or the farm's chains of iptables. */
+async function inForce(plane: Plane): Promise<string> {
+  if (plane !== "nftables") {
+    const rules = await machine.sh("iptables-save | grep -e '^-A NFLB' -e '^\\*'");
+    return rules;
+  }
+  const listing = await machine.sh("nft -s list table ip netfilter_lb");
+  const maps = [...listing.matchAll(/\tmap (services|ranges|sources|source_ranges) \{[^}]*\}[^}]*\}/g)].map(
+    String,
+  );
+  const used = new Set([...maps.join().matchAll(/goto (\S+?),?\s/g)].map((match) => match[1] ?? ""));
+  const chains = [...used].sort().map((name) => {
+    const start = listing.indexOf(`chain ${name} {`);
+    return listing.slice(start, listing.indexOf("\n\t}", start));
+  });
+  return [...maps, ...chains].join("\n");
+}
+
+/** Numbers between 0 and 1, the same in every run. */
+function generator(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state * 48271) % 2147483647;
+    return state / 2147483647;
+  };
+}
+
+describe("drift", () => {
+  test.each(PLANES)("%s: a hand-edited rule is found and repaired", async (plane) => {
+    machine = await Machine.start();
+    const set = ruleSet({ plane });
+    await machine.apply("web", set);
+    const good = await machine.rules();
+    if (plane === "nftables") {
+      const chain = /web\.[0-9a-f]{8}/.exec(await machine.sh("nft list table ip netfilter_lb"))?.[0];
+      await machine.sh(`nft insert rule ip netfilter_lb ${chain} ip saddr 192.0.2.66 drop`);
+      await machine.sh("nft insert rule ip netfilter_lb translate ip saddr 192.0.2.67 accept");
+    } else {
+      await machine.sh("iptables -t nat -I NFLB-web -s 192.0.2.66 -j ACCEPT");
+      await machine.sh("iptables -t mangle -I NFLB-INPUT -s 192.0.2.67 -j ACCEPT");
+    }
+    const found = await machine.tool(["verify", "web"]);
+    expect(found.code).toBe(7);
+    expect(found.stdout).toMatch(/^\+ web .*192\.0\.2\.66/m);
+    const all = await machine.tool(["verify"]);
+    expect(all.stdout).toMatch(/^\+ .*192\.0\.2\.67/m);
+    expect(await machine.tool(["status"])).toMatchObject({ stdout: expect.stringMatching(/web .*drift/) });
+
+    expect(await machine.apply("web", set)).toMatchObject({ code: 0, stdout: "applied: farm web\n" });
+    expect(await machine.rules()).toBe(good);
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    const status = JSON.parse((await machine.tool(["status", "--json"])).stdout);
+    expect(status).toMatchObject({
+      protocol: 1,
+      farms: [
+        { name: "web", owner: OWNER, dataPlane: plane, state: "live", services: ["203.0.113.10 tcp 80"] },
+      ],
+      warnings: [],
+    });
+  });
+
+  test("a removed element and a removed jump are named", async () => {
+    machine = await Machine.start();
+    await machine.apply("web", ruleSet());
+    await machine.apply(
+      "db",
+      ruleSet({ name: "db", plane: "iptables nat", services: ["203.0.113.11 tcp 80"] }),
+    );
+    await machine.sh("nft delete element ip netfilter_lb services '{ 203.0.113.10 . tcp . 80 }'");
+    await machine.sh("iptables -t nat -D PREROUTING -j NFLB-PREROUTING");
+    const { stdout } = await machine.tool(["verify"]);
+    expect(stdout).toMatch(/^- web ip element services add element/m);
+    expect(stdout).toMatch(/^- base ip nat PREROUTING -A PREROUTING -j NFLB-PREROUTING/m);
+    expect(await machine.tool(["restore"])).toMatchObject({ code: 0 });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+  });
+});
+
+describe("refused by the kernel", () => {
+  test.each([
+    ["nftables", "dnat to 10.0.0.3 random persistent nonsense"],
+    ["nftables", "goto web.00000000"],
+    ["iptables nat", "-m nonsense -j ACCEPT"],
+    ["iptables nat", "-j NFLB-nowhere"],
+    ["iptables zevenet", "-j NFLB-nowhere"],
+  ] as const)("%s: %s leaves the last good set, and says why", async (plane, extra) => {
+    machine = await Machine.start();
+    await machine.apply("web", ruleSet({ plane }));
+    const good = await machine.rules();
+    const outcome = await machine.apply("web", ruleSet({ plane, extra }));
+    expect([1, 6]).toContain(outcome.code);
+    expect(outcome.stderr).toMatch(
+      /^netfilter-lb: applying farm web failed, the last good set stays in force.*: .+\n$/,
+    );
+    expect(await machine.rules()).toBe(good);
+    expect(await machine.stored("web")).toBe(ruleSet({ plane }));
+    expect(await machine.sh("ls -A /etc/netfilter-lb/farms")).toBe("web.rules\n");
+  });
+});
+
+describe("a gateway that lacks something", () => {
+  test("room or a writable /etc: nothing is touched", async () => {
+    machine = await Machine.start();
+    await machine.apply("web", ruleSet());
+    const good = await machine.rules();
+    await machine.sh("mount --bind /etc /etc && mount -o remount,ro,bind /etc");
+    const outcome = await machine.apply("web", ruleSet({ masquerade: true }));
+    expect(outcome).toMatchObject({ code: 1, stdout: "" });
+    expect(outcome.stderr).toMatch(/netfilter-lb: cannot write .*nothing was changed/);
+    expect(await machine.rules()).toBe(good);
+    await machine.sh("umount /etc && mount -t tmpfs -o size=4k small /etc/netfilter-lb/stacks");
+    await machine.sh("dd if=/dev/zero of=/etc/netfilter-lb/stacks/x bs=4k count=1 2>/dev/null");
+    expect(await machine.tool(["prepare", "--owner", OWNER])).toMatchObject({ code: 1 });
+  });
+
+  test.each([
+    ["nft", "nftables", "nftables"],
+    ["iptables-restore", "iptables nat", "iptables"],
+    ["flock", "nftables", "util-linux"],
+  ] as const)("%s: it says which package brings it", async (command, plane, packageName) => {
+    machine = await Machine.start({ hide: [command] });
+    const outcome = await machine.apply("web", ruleSet({ plane }));
+    expect(outcome).toMatchObject({ code: 6, stdout: "" });
+    expect(outcome.stderr).toBe(
+      `netfilter-lb: ${command} is not installed here: install the package ${packageName} and run this again\n`,
+    );
+  });
+
+  test("unshare: apply works, verify says what it lacks", async () => {
+    machine = await Machine.start({ hide: ["conntrack", "iptables", "iptables-save"] });
+    await machine.sh("mount --bind /dev/null $(command -v unshare)");
+    expect(await machine.apply("web", ruleSet())).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.apply("web", ruleSet())).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 6 });
+    expect(await machine.tool(["restore"])).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.tool(["status"])).toMatchObject({ stdout: expect.stringMatching(/unknown/) });
+  });
+
+  test("a lock that is held", async () => {
+    machine = await Machine.start();
+    await machine.tool(["prepare", "--owner", OWNER]);
+    await machine.sh(
+      "(flock 9; echo 'apply db, pid 7, owner a/b/c, since noon' >&9; sleep 20) 9>/run/netfilter-lb.lock >/dev/null 2>&1 &",
+    );
+    await machine.sh("sleep 0.3");
+    const outcome = await machine.apply("web", ruleSet(), { env: { NETFILTER_LB_LOCK_WAIT: "1" } });
+    expect(outcome).toMatchObject({ code: 5, stdout: "" });
+    expect(outcome.stderr).toMatch(/waited 1 s for the lock .*apply db, pid 7, owner a\/b\/c, since noon/);
+  });
+
+  test("no link at the staging place is followed", async () => {
+    machine = await Machine.start();
+    await machine.tool(["prepare", "--owner", OWNER]);
+    await machine.sh(`echo precious >/etc/precious; cd /etc/netfilter-lb/farms
+      for f in web.pending .web.pending.new .web.rules.new web.rules; do ln -s /etc/precious $f; done`);
+    expect(await machine.apply("web", ruleSet())).toMatchObject({ code: 0 });
+    expect(await machine.sh("cat /etc/precious; find /etc/netfilter-lb -type l")).toBe("precious\n");
+    expect(await machine.stored("web")).toBe(ruleSet());
+    await machine.sh("mv /etc/netfilter-lb /etc/elsewhere && ln -s /etc/elsewhere /etc/netfilter-lb");
+    expect(await machine.apply("web", ruleSet())).toMatchObject({ code: 1 });
+  });
+});
+
+describe("FORWARD that drops", () => {
+  test("on an nftables gateway gets an accept a service, and loses it with the farm", async () => {
+    machine = await Machine.start();
+    await machine.sh("iptables -P FORWARD DROP; iptables -A FORWARD -s 192.0.2.1 -j ACCEPT");
+    const before = await machine.rules();
+    await machine.tool(["prepare", "--owner", OWNER]);
+    const services = ["203.0.113.10 tcp 80", "203.0.113.11 all -", "203.0.113.10 udp 5-9"];
+    expect(await machine.apply("web", ruleSet({ services }))).toMatchObject({ code: 0, stderr: "" });
+    expect((await machine.sh("iptables -S FORWARD; iptables -S NFLB-FORWARD")).split("\n")).toEqual([
+      "-P FORWARD DROP",
+      "-A FORWARD -j NFLB-FORWARD",
+      "-A FORWARD -s 192.0.2.1/32 -j ACCEPT",
+      "-N NFLB-FORWARD",
+      "-A NFLB-FORWARD -p tcp -m conntrack --ctstate DNAT --ctorigdst 203.0.113.10 --ctorigdstport 80 -j ACCEPT",
+      "-A NFLB-FORWARD -m conntrack --ctstate DNAT --ctorigdst 203.0.113.11 -j ACCEPT",
+      "-A NFLB-FORWARD -p udp -m conntrack --ctstate DNAT --ctorigdst 203.0.113.10 --ctorigdstport 5:9 -j ACCEPT",
+      "",
+    ]);
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    await machine.sh("iptables -F NFLB-FORWARD");
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 7 });
+    expect(await machine.tool(["restore"])).toMatchObject({ code: 0 });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    await machine.tool(["retire", "--owner", OWNER]);
+    expect(await machine.rules()).toBe(before);
+  });
+
+  test("in a chain that we cannot open is named", async () => {
+    machine = await Machine.start();
+    await machine.sh(
+      "nft 'add table inet theirs' && nft 'add chain inet theirs through { type filter hook forward priority 0; policy drop; }'",
+    );
+    const { stdout } = await machine.apply("web", ruleSet());
+    expect(stdout).toContain("the chain inet theirs through drops forwarded packets by policy");
+    expect((await machine.tool(["status"])).stdout).toContain("inet theirs through");
+  });
+});
+
+test("flows that began before the farm are forgotten, others are not", async () => {
+  machine = await Machine.start();
+  const flow = (destination: string, port: number, extra = "") =>
+    machine.sh(
+      `conntrack -I -p udp -s 192.0.2.1 -d ${destination} --sport 1000 --dport ${port} -t 60 ${extra} 2>/dev/null`,
+    );
+  await flow("203.0.113.10", 53);
+  await flow("203.0.113.10", 8005);
+  await flow("203.0.113.10", 54);
+  await flow("203.0.113.99", 53);
+  await machine.apply("web", ruleSet({ services: ["203.0.113.10 udp 53", "203.0.113.10 udp 8000-8010"] }));
+  const left = await machine.sh("conntrack -L 2>/dev/null | grep -o 'dst=203[^ ]* sport=1000 dport=[0-9]*'");
+  expect(left.trim().split("\n").sort()).toEqual([
+    "dst=203.0.113.10 sport=1000 dport=54",
+    "dst=203.0.113.99 sport=1000 dport=53",
+  ]);
+});
+
+test("the boot unit is enabled, and a machine without systemd is told what to do", async () => {
+  machine = await Machine.start({ systemd: true });
+  const prepared = await machine.tool(["prepare", "--owner", OWNER]);
+  expect(prepared).toMatchObject({ code: 0, stderr: "", stdout: `prepared for ${OWNER}\n` });
+  expect(
+    await machine.sh("readlink -f /etc/systemd/system/multi-user.target.wants/netfilter-lb.service"),
+  ).toBe("/etc/systemd/system/netfilter-lb.service\n");
+  expect(await machine.sh("cat /etc/systemd/system/netfilter-lb.service")).toContain(
+    "ExecStart=/usr/local/sbin/netfilter-lb restore\n",
+  );
+  await machine.sh("rm -rf /run/systemd");
+  expect((await machine.tool(["prepare", "--owner", OWNER])).stdout).toMatch(/systemd does not run here/);
+});

@@ -1,0 +1,213 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { PLANES, ruleSet } from "./fixtures";
+import { applyArguments, Machine, OWNER } from "./support";
+
+let machine: Machine;
+beforeAll(async () => {
+  machine = await Machine.start();
+});
+afterEach(async () => {
+  await machine.tool(["retire", "--owner", OWNER]);
+});
+afterAll(() => machine.end());
+
+async function expectUntouched(action: () => Promise<{ code: number }>, code: number): Promise<void> {
+  const before = [await machine.rules(), await machine.stored("web")];
+  expect(await action()).toMatchObject({ code });
+  expect([await machine.rules(), await machine.stored("web")]).toEqual(before);
+}
+
+describe("a damaged rule set", () => {
+  const good = ruleSet({ services: ["203.0.113.10 tcp 80", "203.0.113.10 tcp 443"], masquerade: true });
+
+  test("cut anywhere changes nothing", async () => {
+    await machine.apply("web", ruleSet());
+    for (let tenth = 0; tenth < 10; tenth++) {
+      const arrives = good.slice(0, Math.floor((good.length * tenth) / 10));
+      await expectUntouched(() => machine.apply("web", good, { arrives }), 4);
+    }
+    const cut = await machine.apply("web", good, { arrives: good.slice(0, 100) });
+    expect(cut.stderr).toBe(
+      `netfilter-lb: the rule set of farm web arrived with 100 bytes instead of ${good.length}: ` +
+        "was the connection cut? Run this again\n",
+    );
+  });
+
+  test("with one byte changed changes nothing", async () => {
+    const arrives = good.replace("10.0.0.3", "10.0.0.9");
+    const outcome = await machine.apply("web", good, { arrives });
+    expect(outcome).toMatchObject({ code: 4, stdout: "" });
+    expect(outcome.stderr).toContain("SHA-256");
+  });
+
+  test.each([
+    ["another version", (set: string) => set.replace("rule set 1", "rule set 2")],
+    ["another farm", (set: string) => set.replace("# farm web", "# farm db")],
+    ["an unknown data plane", (set: string) => set.replace("nftables", "ipvs")],
+    ["no service", (set: string) => set.replace(/# service.*\n/g, "")],
+    [
+      "a base chain",
+      (set: string) => set.replace("\t\tmasquerade", "\t\ttype filter hook input priority 0;"),
+    ],
+    ["a way out of its table", (set: string) => set.replace("\t\tmasquerade", "\t\t} } flush ruleset")],
+    ["a way out behind a comment", (set: string) => set.replace("\t\tmasquerade", '\t\t"#" } }')],
+    ["a file to include", (set: string) => set.replace("\t\tmasquerade", '\t\tinclude "/etc/shadow"')],
+    ["a foreign table", (set: string) => `${set}add table ip theirs\n`],
+    ["a service it does not name", (set: string) => set.replace(/tcp \. 443/g, "tcp . 22")],
+    ["a foreign chain", (set: string) => set.replace(/goto web\./, "goto translate # web.")],
+    ["its end missing", (set: string) => set.slice(0, set.indexOf("}\nadd"))],
+  ])("that holds %s is refused", async (_, change) => {
+    const set = change(good);
+    expect(set).not.toBe(good);
+    const outcome = await machine.apply("web", set);
+    expect(outcome).toMatchObject({ code: 4, stdout: "" });
+    expect(outcome.stderr).toMatch(/^netfilter-lb: the rule set of farm web is damaged: .*\n$/);
+    expect(await machine.tool(["list"])).toMatchObject({ stdout: "" });
+  });
+
+  test.each([
+    ["a foreign chain", (set: string) => set.replace("-A NFLB-INPUT", "-A INPUT")],
+    ["a foreign table", (set: string) => set.replace("*nat", "*raw")],
+    ["a service it does not name", (set: string) => set.replaceAll("--dport 80", "--dport 22")],
+    ["another farm's chain", (set: string) => set.replaceAll("NFLB-web", "NFLB-db")],
+    ["a deletion", (set: string) => set.replace("*nat\n", "*nat\n-F PREROUTING\n")],
+  ])("for iptables that holds %s is refused", async (_, change) => {
+    expect(await machine.apply("web", change(ruleSet({ plane: "iptables nat" })))).toMatchObject({ code: 4 });
+  });
+});
+
+describe("refused", () => {
+  test.each(PLANES)("%s: a farm of another stack", async (plane) => {
+    await machine.apply("web", ruleSet({ plane }));
+    await expectUntouched(() => machine.apply("web", ruleSet({ plane }), { owner: "shop/dev/edge-1" }), 3);
+    const taken = ruleSet({ plane, name: "db" });
+    const outcome = await machine.apply("db", taken, { owner: "shop/dev/edge-1" });
+    expect(outcome).toMatchObject({ code: 3, stdout: "" });
+    expect(outcome.stderr).toBe(
+      `netfilter-lb: farm web of ${OWNER} already claims the service 203.0.113.10 tcp 80, ` +
+        "which overlaps 203.0.113.10 tcp 80 of farm db: change the address or the port\n",
+    );
+  });
+
+  test.each([
+    ["203.0.113.10 all -", "203.0.113.10 tcp 80"],
+    ["203.0.113.10 tcp 80-90", "203.0.113.10 tcp 80"],
+    ["203.0.113.10 tcp 0-65535", "203.0.113.10 tcp 443"],
+  ])("%s where %s is taken, whoever has it", async (service, other) => {
+    await machine.apply("web", ruleSet({ services: [other] }));
+    for (const owner of [OWNER, "a/b/c"]) {
+      const set = ruleSet({ name: "db", services: [service] });
+      expect(await machine.apply("db", set, { owner })).toMatchObject({ code: 3 });
+    }
+    const inverse = ruleSet({ name: "db", services: ["203.0.113.10 udp 80", "203.0.113.11 tcp 80"] });
+    expect(await machine.apply("db", inverse)).toMatchObject({ code: service.includes("all") ? 0 : 0 });
+  });
+
+  test("what would catch the caller's own SSH", async () => {
+    const ssh = "192.0.2.9 51234 203.0.113.10 22";
+    for (const service of ["203.0.113.10 tcp 22", "203.0.113.10 tcp 0-65535", "203.0.113.10 all -"]) {
+      const outcome = await machine.apply("web", ruleSet({ services: [service] }), { ssh });
+      expect(outcome).toMatchObject({ code: 3 });
+      expect(outcome.stderr).toContain("SSH");
+    }
+    for (const service of ["203.0.113.10 udp 22", "203.0.113.10 tcp 80-90", "203.0.113.11 tcp 22"]) {
+      expect(await machine.apply("web", ruleSet({ services: [service] }), { ssh })).toMatchObject({
+        code: 0,
+      });
+    }
+  });
+
+  test("the same short name", async () => {
+    await machine.apply("web", ruleSet());
+    const twin = ruleSet({ name: "web2", services: ["203.0.113.11 tcp 80"] }).replaceAll("web2.", "web.");
+    const set = twin.replace("# short-name web2", "# short-name web");
+    const outcome = await machine.apply("web2", set);
+    expect(outcome).toMatchObject({ code: 3 });
+    expect(outcome.stderr).toContain("short name web");
+  });
+
+  test("an unknown version of the protocol", async () => {
+    expect(await machine.tool(["prepare", "--owner", OWNER, "--version", "2"])).toMatchObject({ code: 6 });
+    expect(await machine.sh("ls -d /etc/netfilter-lb 2>/dev/null || echo none")).toBe("none\n");
+  });
+});
+
+describe("owners", () => {
+  test("a renamed gateway takes over, and the old name's removal is left alone", async () => {
+    await machine.apply("web", ruleSet());
+    const renamed = "shop/prod/edge-2";
+    expect(await machine.apply("web", ruleSet(), { owner: renamed })).toMatchObject({
+      code: 0,
+      stdout: "unchanged: farm web\n",
+    });
+    expect(await machine.tool(["list"])).toMatchObject({ stdout: `web ${renamed} nftables\n` });
+    expect(await machine.remove("web", OWNER)).toMatchObject({
+      code: 0,
+      stdout: `left alone: farm web belongs to ${renamed}\n`,
+    });
+    expect(await machine.tool(["retire", "--owner", OWNER])).toMatchObject({ code: 0 });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    expect(await machine.remove("web", renamed)).toMatchObject({ code: 0, stdout: "removed: farm web\n" });
+  });
+
+  test("the last stack that leaves gives ip_forward back", async () => {
+    const forwarding = () =>
+      machine.sh("cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding");
+    await machine.sh("echo 0 >/proc/sys/net/ipv4/ip_forward");
+    await machine.tool(["prepare", "--owner", OWNER]);
+    await machine.tool(["prepare", "--owner", "other/prod/edge-1"]);
+    await machine.tool(["prepare", "--owner", OWNER]);
+    await machine.apply("web", ruleSet({ services: ["2001:db8::10 tcp 80"] }));
+    expect(await forwarding()).toBe("1\n1\n");
+    expect(await machine.sh("grep -v '^#' /etc/sysctl.d/90-netfilter-lb.conf")).toBe(
+      "net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n",
+    );
+    await machine.tool(["retire", "--owner", OWNER]);
+    expect(await forwarding()).toBe("1\n1\n");
+    await machine.tool(["retire", "--owner", "other/prod/edge-1"]);
+    expect(await forwarding()).toBe("0\n0\n");
+    expect(
+      await machine.sh(
+        "find /etc/netfilter-lb /etc/sysctl.d /etc/systemd -type f -o -type l 2>/dev/null || :",
+      ),
+    ).toBe("");
+  });
+
+  test("retire --uninstall takes the tool too", async () => {
+    await machine.tool(["prepare", "--owner", OWNER]);
+    await machine.sh("touch /usr/local/sbin/netfilter-lb");
+    await machine.tool(["retire", "--owner", OWNER, "--uninstall"]);
+    expect(await machine.sh("ls /usr/local/sbin")).toBe("");
+  });
+});
+
+describe("the command line", () => {
+  test.each([
+    [[]],
+    [["frobnicate"]],
+    [["apply"]],
+    [["apply", "web"]],
+    [["remove", "web"]],
+    [["remove", "web", "--owner"]],
+    [["remove", "../../etc/passwd", "--owner", OWNER]],
+    [["remove", "web\nx", "--owner", OWNER]],
+    [["remove", "w".repeat(64), "--owner", OWNER]],
+    [["remove", "web", "--owner", "a/b"]],
+    [["remove", "web", "--owner", "a/b/c/d"]],
+    [["remove", "web", "--owner", "a/b/$(id)"]],
+    [["remove", "web", "--owner", "a/b/c\nd"]],
+    [["remove", "wëb", "--owner", OWNER]],
+    [["apply", "web", "--owner", OWNER, "--length", "x", "--sha256", "0".repeat(64)]],
+    [["apply", "web", "--owner", OWNER, "--length", "1", "--sha256", "0".repeat(63)]],
+    [[...applyArguments("web", ""), "--force"]],
+  ])("refuses %j", async (args) => {
+    const outcome = await machine.tool(args);
+    expect(outcome).toMatchObject({ code: 2, stdout: "" });
+    expect(outcome.stderr).not.toBe("");
+  });
+
+  test("helps", async () => {
+    expect(await machine.tool(["help"])).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.tool(["version"])).toMatchObject({ code: 0, stdout: "netfilter-lb protocol 1\n" });
+  });
+});
