@@ -98,16 +98,17 @@ export function farm(name: string, gateways: GatewayData[], more: Partial<FarmDa
   };
 }
 
-/** The settings that `examples/gateway.ts` reads. */
+/** The settings that `examples/gateway.ts` reads for the gateway of that name. */
 export function gatewaySettings(
   gateway: Gateway,
   more: Record<string, string | number> = {},
+  name = gateway.name,
 ): Required<Pick<ProjectOptions, "config" | "secrets">> {
   const { host, port, user, hostKey, privateKey } = gateway.connection;
   const settings = { host, port, user, hostKey, ...more };
   return {
-    config: prefix(gateway.name, settings),
-    secrets: prefix(gateway.name, { privateKey }),
+    config: prefix(name, settings),
+    secrets: prefix(name, { privateKey }),
   };
 }
 
@@ -115,14 +116,25 @@ function prefix<T>(name: string, settings: Record<string, T>): Record<string, T>
   return Object.fromEntries(Object.entries(settings).map(([key, value]) => [`${name}:${key}`, value]));
 }
 
-/** All that a farm could touch on a gateway: every rule, with no counters; files; forwarding. */
+/**
+ * All that a farm could touch on a gateway: rules without counters, files, forwarding. In an order that does not depend on
+ * which table or chain was made first. Empty built-in chains of iptables, which it never removes itself, are left out.
+ */
 export async function everything(gateway: Gateway): Promise<string> {
   return await gateway.sh(`
-    nft -s list ruleset 2>/dev/null
-    for save in iptables-save ip6tables-save; do echo "== $save"; $save 2>/dev/null | sed 's/ \\[[0-9:]*\\]//; /^#/d'; done
+    nft list tables 2>/dev/null | sort | while read -r word family table; do
+      case $table in raw|mangle|nat|filter|security) ;; *) nft -s list table $family $table ;; esac
+    done
+    for command in iptables ip6tables; do
+      for table in raw mangle nat filter; do
+        echo "== $command $table"
+        $command -t $table -S 2>/dev/null | sort -s -k 1,2
+      done
+    done
     echo == files
-    find /etc/netfilter-lb /etc/sysctl.d /etc/systemd /usr/local/sbin -type f -exec sha256sum {} + 2>/dev/null | sort -k 2
-    find /etc/netfilter-lb /etc/sysctl.d /etc/systemd /usr/local/sbin ! -type f 2>/dev/null | sort
+    folders=$(ls -d /etc/netfilter-lb /etc/sysctl.d /etc/systemd /usr/local/sbin 2>/dev/null)
+    find $folders -type f -exec sha256sum {} + | sort -k 2
+    find $folders ! -type f ! -name multi-user.target.wants | sort
     cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding`);
 }
 
