@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Engine } from "../support/engine/engine";
+import { Lab } from "../support/lab";
+import { counts, edge, everything, farm, leftovers, rewrite, stackOf } from "./support";
+
+/** A gateway that restarts serves again, with no engine in sight. */
+
+let lab: Lab;
+let engine: Engine;
+
+beforeAll(async () => {
+  lab = await Lab.create({ gateways: [{ name: "edge-1", systemd: true }, "edge-2"] });
+  engine = await Engine.open();
+  await lab.backends.serve({ tcp: [80], udp: [53] });
+});
+
+afterAll(() => Promise.all([engine?.close(), lab?.close()]));
+
+const TARGETS = [
+  { dataPlane: "nftables" },
+  { dataPlane: "iptables", layout: "nat" },
+  { dataPlane: "iptables", layout: "zevenet" },
+] as const;
+
+describe.each(TARGETS)("$dataPlane $layout", (target) => {
+  it("boots with the rules that it had", async () => {
+    const gateway = lab.gateway("edge-1");
+    const farms = () => {
+      const gateways = [edge(gateway, target)];
+      return [
+        farm("web", gateways),
+        farm("six", gateways, {
+          listeners: [{ address: "2001:db8:a::10", protocol: "tcp", ports: "80,8000-8080" }],
+          backends: lab.backends6.map((address) => ({ address })),
+        }),
+      ];
+    };
+    const stack = await stackOf(engine, farms(), [gateway], { stack: target.dataPlane });
+    await stack.up();
+    const before = await everything(gateway);
+    expect(before).toContain("web");
+
+    await gateway.reboot();
+    expect(await everything(gateway)).toBe(before);
+    expect(await gateway.sh("netfilter-lb verify")).toContain("in step: all farms");
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 5, "192.0.2.2": 5 });
+    expect(Object.values(await counts(lab, 10, { to: "2001:db8:a::10" }))).toEqual([5, 5]);
+
+    // The engine finds all as it left it, and a farm that went before the next boot stays away.
+    const dials = gateway.sshConnections;
+    await stack.up();
+    expect(gateway.sshConnections).toBe(dials);
+    await rewrite(stack, [farms()[0]!]);
+    await stack.up();
+    await gateway.reboot();
+    expect((await gateway.sh("netfilter-lb list")).trim().split("\n")).toHaveLength(1);
+    expect(await counts(lab, 2)).toEqual({ "192.0.2.1": 1, "192.0.2.2": 1 });
+
+    await stack.destroy();
+    expect(await leftovers(gateway)).toBe("");
+    await gateway.reboot();
+    expect(await leftovers(gateway)).toBe("");
+    expect((await gateway.sh("cat /proc/sys/net/ipv4/ip_forward")).trim()).toBe("0");
+  });
+});
+
+it("says what to do at boot where systemd does not run, and that does it", async () => {
+  const gateway = lab.gateway("edge-2");
+  const from = lab.clientAddress("edge-2");
+  const stack = await stackOf(engine, [farm("web", [edge(gateway)])], [gateway], { stack: "plain" });
+  await stack.up();
+  const before = await everything(gateway);
+  await gateway.reboot();
+  expect(await lab.client.connect({ to: "203.0.113.10", port: 80, from, timeout: 300 })).toMatchObject({
+    lost: 1,
+  });
+  await gateway.sh("netfilter-lb restore");
+  expect(await everything(gateway)).toBe(before);
+  expect(await counts(lab, 2, { from })).toEqual({ "192.0.2.1": 1, "192.0.2.2": 1 });
+  await stack.destroy();
+  expect(await leftovers(gateway)).toBe("");
+});
