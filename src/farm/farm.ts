@@ -7,6 +7,7 @@ import type { FarmSpec, TargetSpec } from "../spec/types";
 import type { LoadBalancerFarmArgs } from "./args";
 import { checkArgs } from "./check";
 import { describe, describeTarget, marksOf, probabilitiesOf, sharesOf } from "./describe";
+import { runError } from "./error";
 import { commandOptions, connectionOf, type NamedGateway, QUIET } from "./gateway";
 import { hostOf } from "./host";
 import { Registry } from "./registry";
@@ -154,6 +155,6 @@ function asRunError<T>(action: () => T): T {
   try {
     return action();
   } catch (error) {
-    throw error instanceof SpecError ? new pulumi.RunError(error.message) : error;
+    throw error instanceof SpecError ? runError(error.message) : error;
   }
 }

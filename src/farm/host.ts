@@ -1,6 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { installCommand, prepareCommand, retireCommand, toolText } from "../host/commands";
+import { runError } from "./error";
 import { commandOptions, connectionOf, firstDifference, type NamedGateway, QUIET } from "./gateway";
 import { type Host, Registry } from "./registry";
 
@@ -19,7 +20,7 @@ export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.Cust
   if (known) {
     const field = firstDifference(known.gateway, gateway);
     if (field)
-      throw new pulumi.RunError(
+      throw runError(
         `farm ${farm} and farm ${known.farm} describe gateway ${gateway.name} differently (${field}); ` +
           "keep one description of a gateway and give it to both",
       );

@@ -2,6 +2,7 @@ import type * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { Owner } from "../host/commands";
 import { formatService, type Service, servicesOverlap } from "../spec/service";
+import { runError } from "./error";
 import type { NamedGateway } from "./gateway";
 
 /** A gateway that is set up, once a stack however many farms use it. */
@@ -40,7 +41,7 @@ export class Registry {
     for (const service of services) {
       const other = others.find((claim) => servicesOverlap(claim.service, service));
       if (other)
-        throw new pulumi.RunError(
+        throw runError(
           `farm ${farm} and farm ${other.farm} both claim ${formatService(service)} on gateway ${gateway}` +
             `${formatService(other.service) === formatService(service) ? "" : ` (${formatService(other.service)})`}; ` +
             "give one of them another address or port",
