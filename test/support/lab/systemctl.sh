@@ -2,7 +2,7 @@
 # A stand-in for systemctl on a lab gateway that looks like a host of systemd. It knows what an installer needs: which
 # units are enabled (as the links that systemd itself reads), and what their ExecStart and ExecStop run.
 #
-#   systemctl enable|disable|is-enabled|start|stop|restart|is-active|status|daemon-reload [--now] UNIT…
+#   systemctl enable|disable|is-enabled|start|stop|restart|is-active|status|daemon-reload [--now] [--no-block] UNIT…
 #   systemctl boot            what the init process does: sysctl.d, then every enabled unit
 
 units=/etc/systemd/system
@@ -50,10 +50,11 @@ boot() {
 	done
 }
 
-now= words=
+now= later= words=
 for argument; do
 	case $argument in
 	--now) now=1 ;;
+	--no-block) later=1 ;;
 	-*) ;;
 	*) words="$words $argument" ;;
 	esac
@@ -69,6 +70,12 @@ daemon-reload | reset-failed | is-system-running) exit 0 ;;
 enable | disable | is-enabled | start | stop | restart | is-active | status) ;;
 *) die "knows nothing of '$action'" ;;
 esac
+
+# The init process does it, and nobody waits: the caller may hold a lock that the unit wants.
+if test -n "$later"; then
+	setsid "$0" "$action" "$@" </dev/null >/dev/null 2>&1 &
+	exit 0
+fi
 
 for unit; do
 	case $unit in *.*) ;; *) unit=$unit.service ;; esac
