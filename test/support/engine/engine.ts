@@ -84,9 +84,10 @@ export class Engine {
    */
   async project(source: Source, options: ProjectOptions = {}): Promise<PulumiStack> {
     this.#projects++;
-    const state = join(this.#folder, `state-${this.#projects}`);
+    const number = this.#projects;
+    const state = join(this.#folder, `state-${number}`);
     await mkdir(state);
-    const folder = await createProject(join(this.#folder, `project-${this.#projects}`), source);
+    const folder = await createProject(join(this.#folder, `project-${number}`), source);
     const transpileOnly = options.transpileOnly ?? typeof source !== "string";
     const env = {
       PULUMI_BACKEND_URL: `file://${state}`,
