@@ -76,7 +76,7 @@ export async function rewrite(stack: PulumiStack, farms: readonly FarmData[]): P
 export function edge(
   gateway: Gateway,
   more: Partial<GatewayData> = {},
-  connection: Partial<Connection> = gateway.connection,
+  connection: Partial<Connection> & { dialErrorLimit?: number } = gateway.connection,
 ): GatewayData {
   return {
     name: gateway.name,

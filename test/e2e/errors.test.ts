@@ -1,0 +1,293 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { toolText } from "../../src/host/commands";
+import { Engine } from "../support/engine/engine";
+import type { PulumiStack } from "../support/engine/stack";
+import { type Gateway, Lab } from "../support/lab";
+import { counts, edge, everything, type FarmData, farm, leftovers, rewrite, stackOf, VIP } from "./support";
+
+/** What a user gets wrong: one clear message, and the gateway as it was. */
+
+const IPTABLES = [
+  "iptables",
+  "iptables-restore",
+  "iptables-save",
+  "ip6tables",
+  "ip6tables-restore",
+  "ip6tables-save",
+];
+
+let lab: Lab;
+let engine: Engine;
+let gateway: Gateway;
+
+beforeAll(async () => {
+  lab = await Lab.create({
+    gateways: ["edge-1", { name: "no-nft", hide: ["nft"] }, { name: "no-iptables", hide: IPTABLES }],
+  });
+  engine = await Engine.open();
+  gateway = lab.gateway();
+  await lab.backends.serve({ tcp: [80] });
+});
+
+afterAll(() => Promise.all([engine?.close(), lab?.close()]));
+
+async function newStack(farms: readonly FarmData[], stack?: string): Promise<PulumiStack> {
+  const gateways = ["edge-1", "no-nft", "no-iptables"].map((name) => lab.gateway(name));
+  return await stackOf(engine, farms, gateways, stack === undefined ? {} : { stack });
+}
+
+/** Goes up in vain. @returns the lines that say why: those of the resource that failed, without the engine's frame */
+async function fail(stack: PulumiStack): Promise<string> {
+  const { output } = await stack.up({ fails: true });
+  return output.slice(output.indexOf("Diagnostics:"), output.indexOf("Resources:"));
+}
+
+describe("reaching a gateway", () => {
+  it("refuses a machine with another host key", async () => {
+    const before = await everything(gateway);
+    const { hostKey } = lab.gateway("no-nft").connection;
+    const stack = await newStack([
+      farm("web", [edge(gateway, {}, { ...gateway.connection, hostKey, dialErrorLimit: 1 })]),
+    ]);
+    expect(await fail(stack)).toMatch(/host key/i);
+    expect(await everything(gateway)).toBe(before);
+    expect(await stack.resources()).toEqual([
+      expect.objectContaining({ type: "netfilter-lb:index:LoadBalancerFarm" }),
+    ]);
+  });
+
+  it("keeps what is there while a gateway cannot be reached, and converges after", async () => {
+    const at = (weight: number) =>
+      farm("web", [edge(gateway, {}, { ...gateway.connection, dialErrorLimit: 1 })], {
+        backends: [{ address: "192.0.2.1", weight }, { address: "192.0.2.2" }],
+      });
+    const stack = await newStack([at(1)]);
+    await stack.up();
+    await rewrite(stack, [at(4)]);
+    await gateway.ssh.stop();
+    try {
+      expect(await fail(stack)).toMatch(/refused/);
+      expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 5, "192.0.2.2": 5 });
+    } finally {
+      await gateway.ssh.start();
+    }
+    await stack.up();
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 8, "192.0.2.2": 2 });
+    await stack.destroy();
+    expect(await leftovers(gateway)).toBe("");
+  });
+
+  it.each([
+    {
+      name: "no-nft",
+      dataPlane: "nftables",
+      said: "nft is not installed here: install the package nftables",
+    },
+    {
+      name: "no-iptables",
+      dataPlane: "iptables",
+      said: "iptables-restore is not installed here: install the package iptables",
+    },
+  ] as const)("says what a gateway lacks ($name)", async ({ name, dataPlane, said }) => {
+    const lacking = lab.gateway(name);
+    const stack = await newStack([farm("web", [edge(lacking, { dataPlane })])]);
+    const message = await fail(stack);
+    expect(message).toContain(said);
+    expect(message.split(said)).toHaveLength(2);
+    await stack.destroy();
+    expect(await leftovers(lacking)).toBe("");
+    // The other data plane is all it needs.
+    await rewrite(stack, [
+      farm("web", [edge(lacking, { dataPlane: dataPlane === "nftables" ? "iptables" : "nftables" })]),
+    ]);
+    await stack.up();
+    expect(await counts(lab, 2, { from: lab.clientAddress(name) })).toEqual({
+      "192.0.2.1": 1,
+      "192.0.2.2": 1,
+    });
+    await stack.destroy();
+    expect(await leftovers(lacking)).toBe("");
+  });
+});
+
+describe("rights", () => {
+  it.each([
+    { user: "stranger", sudo: true, said: /sudo: a password is required/ },
+    { user: "nobody-special", sudo: false, said: /Permission denied|permission/i },
+  ])("refuses a user without rights ($user)", async ({ user, sudo, said }) => {
+    const before = await everything(gateway);
+    const connection = await gateway.addUser(user);
+    const stack = await newStack([farm("web", [edge(gateway, { sudo }, connection)])]);
+    expect(await fail(stack)).toMatch(said);
+    expect(await everything(gateway)).toBe(before);
+  });
+
+  it("works by sudo", async () => {
+    const connection = await gateway.addUser("ops", "ALL=(ALL) NOPASSWD: ALL");
+    const stack = await newStack([farm("web", [edge(gateway, { sudo: true }, connection)])]);
+    await stack.up();
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 5, "192.0.2.2": 5 });
+    await stack.destroy();
+    expect(await leftovers(gateway)).toBe("");
+  });
+
+  it("works with one line in sudoers where the tool is installed", async () => {
+    const connection = await gateway.addUser("deploy", "ALL=(root) NOPASSWD: /usr/local/sbin/netfilter-lb");
+    const preinstalled = { sudo: true, tool: "preinstalled" } as const;
+    const stack = await newStack([farm("web", [edge(gateway, preinstalled, connection)])]);
+    expect(await fail(stack)).toMatch(/netfilter-lb/);
+
+    await gateway.write("/usr/local/sbin/netfilter-lb", toolText(), "755");
+    await stack.up();
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 5, "192.0.2.2": 5 });
+    await rewrite(stack, [
+      farm("web", [edge(gateway, preinstalled, connection)], { backends: [{ address: "192.0.2.2" }] }),
+    ]);
+    await stack.up();
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.2": 10 });
+    await stack.destroy();
+    expect((await leftovers(gateway)).trim()).toBe("/usr/local/sbin/netfilter-lb");
+    await gateway.sh("rm /usr/local/sbin/netfilter-lb");
+  });
+});
+
+describe("two that want the same", () => {
+  it("refuses another stack's service and farm name, and names who has it", async () => {
+    const first = await newStack([farm("web", [edge(gateway)])], "first");
+    await first.up();
+    const before = await everything(gateway);
+    const second = await newStack(
+      [farm("shop", [edge(gateway)], { backends: [{ address: "192.0.2.2" }] })],
+      "second",
+    );
+    expect(await fail(second)).toContain(
+      `farm web of program/first/edge-1 already claims the service ${VIP} tcp 80, which overlaps ${VIP} tcp 80 of farm shop`,
+    );
+    await rewrite(second, [
+      farm("web", [edge(gateway)], { listeners: [{ address: VIP, protocol: "tcp", port: 81 }] }),
+    ]);
+    expect(await fail(second)).toContain(
+      "farm web on this gateway belongs to program/first/edge-1, not to program/second/edge-1: give this one another name",
+    );
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 5, "192.0.2.2": 5 });
+
+    // Going away, the second takes nothing of the first along.
+    await second.destroy();
+    expect(await everything(gateway)).toBe(before);
+    await first.destroy();
+    expect(await leftovers(gateway)).toBe("");
+  });
+
+  it("refuses one service for two farms of a program, in the preview", async () => {
+    const stack = await newStack([
+      farm("web", [edge(gateway)]),
+      farm("shop", [edge(gateway)], { listeners: [{ address: VIP, protocol: "tcp", ports: "79-81" }] }),
+    ]);
+    const dials = gateway.sshConnections;
+    const { output } = await stack.preview({ fails: true });
+    expect(output).toMatch(
+      /farm (web|shop) and farm (shop|web) both claim 203\.0\.113\.10 tcp .* on gateway edge-1/,
+    );
+    expect(output).not.toMatch(/\n\s+at /);
+    expect(gateway.sshConnections).toBe(dials);
+  });
+
+  it("refuses two descriptions of one gateway, in the preview", async () => {
+    const stack = await newStack([
+      farm("web", [edge(gateway)]),
+      farm("shop", [edge(gateway, { dataPlane: "iptables" })], {
+        listeners: [{ address: VIP, protocol: "tcp", port: 81 }],
+      }),
+    ]);
+    const { output } = await stack.preview({ fails: true });
+    expect(output).toContain("farm shop and farm web describe gateway edge-1 differently (dataPlane)");
+  });
+});
+
+describe("arguments", () => {
+  it("tells every problem at once, in the preview, and creates nothing", async () => {
+    const before = await everything(gateway);
+    const dials = gateway.sshConnections;
+    const proxied = { ...gateway.connection, proxy: { host: "198.51.100.9" } };
+    const stack = await newStack([
+      farm("web", [edge(gateway, {}, proxied)], {
+        backends: [
+          { address: "192.0.2.1", weight: 0 },
+          { address: "192.0.2.300" },
+          { address: "2001:db8::1" },
+        ],
+        listeners: [{ address: VIP, protocol: "tcp", ports: "80,70000" }],
+      }),
+    ]);
+    for (const { output } of [await stack.preview({ fails: true }), await stack.up({ fails: true })]) {
+      expect(output).toMatch(/farm web: \d problems/);
+      for (const path of [
+        "backends[0].weight",
+        "backends[1].address",
+        "listeners[0].ports",
+        "gateways[0].connection.proxy",
+      ])
+        expect(output.split(`${path}: `), path).toHaveLength(2);
+      expect(output).not.toMatch(/\n\s+at /);
+      expect(output).not.toContain("PRIVATE KEY");
+    }
+    expect(await stack.resources()).toEqual([]);
+    expect(gateway.sshConnections).toBe(dials);
+    expect(await everything(gateway)).toBe(before);
+  });
+
+  it("refuses a listener that would catch SSH to the gateway", async () => {
+    const stack = await newStack([
+      farm("web", [edge(gateway, {}, { ...gateway.connection, host: VIP, port: 80 })]),
+    ]);
+    const { output } = await stack.preview({ fails: true });
+    expect(output).toContain(`listeners[0]: ${VIP} tcp 80 catches SSH to this gateway (${VIP} tcp 80)`);
+  });
+});
+
+describe("secrets", () => {
+  it.each([
+    ["a secret setting", `new pulumi.Config("keys").requireSecret("edge-1")`],
+    ["a plain setting", `new pulumi.Config("keys").require("edge-1")`],
+  ])("shows no key material that comes from %s", async (_, privateKey) => {
+    const { privateKey: key, ...connection } = gateway.connection;
+    const password = "correct-horse-battery";
+    const program = (weight: number, hostKey: string) => `
+      import * as pulumi from "@pulumi/pulumi";
+      import { LoadBalancerFarm } from "pulumi-netfilter-lb";
+      const connection = {
+        ...${JSON.stringify({ ...connection, dialErrorLimit: 1 })},
+        hostKey: ${JSON.stringify(hostKey)},
+        privateKey: ${privateKey},
+        password: pulumi.secret("${password}"),
+      };
+      export const web = new LoadBalancerFarm("web", {
+        gateways: [{ name: "edge-1", dataPlane: "nftables", connection }],
+        listeners: [{ address: "${VIP}", protocol: "tcp", port: 80 }],
+        backends: [{ address: "192.0.2.1", weight: ${weight} }],
+      });
+    `;
+    const stack = await engine.project(
+      { "index.ts": program(1, connection.hostKey) },
+      { secrets: { "keys:edge-1": key } },
+    );
+    const said: string[] = [];
+    const note = async (result: Promise<{ output: string }>) => said.push((await result).output);
+    await note(stack.preview({ diff: true }));
+    await note(stack.run(["preview", "--json", "--stack", stack.name]));
+    await note(stack.up({ diff: true, args: ["--show-full-output"] }));
+    await note(stack.run(["stack", "export", "--stack", stack.name]));
+    await note(stack.run(["stack", "output", "--json", "--stack", stack.name]));
+    await stack.write({ "index.ts": program(2, lab.gateway("no-nft").connection.hostKey) });
+    await note(stack.up({ fails: true, diff: true }));
+    await note(stack.run(["stack", "export", "--stack", stack.name]));
+    await stack.write({ "index.ts": program(2, connection.hostKey) });
+    await note(stack.destroy({ diff: true }));
+
+    const material = [password, ...key.split("\n").filter((line) => /^[\w+/=]{30,}$/.test(line))];
+    expect(material.length).toBeGreaterThan(3);
+    for (const text of material) expect(said.join("\n").includes(text)).toBe(false);
+    expect(said.join("\n")).not.toContain("PRIVATE KEY");
+    expect(await leftovers(gateway)).toBe("");
+  });
+});
