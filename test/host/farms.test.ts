@@ -148,4 +148,33 @@ describe("a farm that moves", () => {
     expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
     expect(await machine.rules()).toMatch(/\bold\b/);
   });
+
+  test.each(PLANES)("%s: killed before the loser was stored, the newer keeps the service", async (plane) => {
+    const services = ["203.0.113.10 tcp 80", "203.0.113.10 tcp 443"];
+    await machine.apply("old", ruleSet({ plane, name: "old", services }));
+    await machine.sh("cp /etc/netfilter-lb/farms/old.rules /etc/before");
+    await machine.apply("new", ruleSet({ plane, name: "new", services: services.slice(1) }));
+    const good = sorted(await machine.rules());
+    await machine.sh("cd /etc/netfilter-lb/farms; mv /etc/before old.rules; cp new.rules new.pending");
+    expect(await machine.tool(["restore"])).toMatchObject({ code: 0, stderr: "" });
+    expect(sorted(await machine.rules())).toEqual(good);
+    expect(await machine.stored("old")).not.toContain("443");
+    expect(await machine.sh("ls -A /etc/netfilter-lb/farms")).toBe("new.rules\nold.rules\n");
+  });
+
+  test("many at once take their turns", async () => {
+    const numbers = [...Array(8).keys()];
+    const outcomes = await Promise.all(
+      numbers.map((n) => {
+        const plane = PLANES[n % PLANES.length];
+        return machine.apply(
+          `farm${n}`,
+          ruleSet({ plane, name: `farm${n}`, services: [`203.0.113.${n} tcp 80`] }),
+        );
+      }),
+    );
+    for (const outcome of outcomes) expect(outcome).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+    expect((await machine.tool(["list"])).stdout.split("\n")).toHaveLength(numbers.length + 1);
+  });
 });
