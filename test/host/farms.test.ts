@@ -166,7 +166,7 @@ describe("a farm that moves", () => {
     const numbers = [...Array(8).keys()];
     const outcomes = await Promise.all(
       numbers.map((n) => {
-        const plane = PLANES[n % PLANES.length];
+        const plane = PLANES[n % PLANES.length]!;
         return machine.apply(
           `farm${n}`,
           ruleSet({ plane, name: `farm${n}`, services: [`203.0.113.${n} tcp 80`] }),
