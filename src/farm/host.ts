@@ -42,7 +42,8 @@ export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.Cust
         delete: retireCommand(owner, { ...call, uninstall: managed }),
         ...QUIET,
       },
-      { ...options, ...commandOptions(gateway) },
+      // Replaced by force (a taint, `--target-replace`), the old one's `retire` must not take away what the new one set up.
+      { ...options, deleteBeforeReplace: true, ...commandOptions(gateway) },
     ),
   };
   hosts.set(gateway.name, host);
