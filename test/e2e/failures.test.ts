@@ -1,0 +1,174 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Engine } from "../support/engine/engine";
+import type { PulumiStack } from "../support/engine/stack";
+import { type Gateway, Lab } from "../support/lab";
+import { counts, edge, everything, type FarmData, farm, leftovers, rewrite, stackOf } from "./support";
+
+/** A farm that fails half-way: engine and gateway agree again after the next `up`. */
+
+const EVEN = { "192.0.2.1": 5, "192.0.2.2": 5 };
+
+let lab: Lab;
+let engine: Engine;
+let gateway: Gateway;
+
+beforeAll(async () => {
+  lab = await Lab.create({ backends: 3 });
+  engine = await Engine.open();
+  gateway = lab.gateway();
+  await lab.backends.serve({ tcp: [80] });
+});
+
+afterAll(() => Promise.all([engine?.close(), lab?.close()]));
+
+/**
+ * Puts a program before the real one, which `action` decides about for every input that names the third backend.
+ */
+async function interpose(program: string, action: string): Promise<void> {
+  const real = (await gateway.sh(`PATH=/usr/sbin:/sbin command -v ${program}`)).trim();
+  await gateway.write(
+    `/usr/local/sbin/${program}`,
+    `#!/bin/sh
+text=$(mktemp)
+trap 'rm -f "$text"' EXIT
+case "$*" in *-f*) cat "$2" >"$text" ;; *-restore*|*noflush*) cat >"$text" ;; esac
+if grep -q 192.0.2.3 "$text"; then ${action}; fi
+${real} "$@" <"$text"
+`,
+    "755",
+  );
+}
+
+async function expose(program: string): Promise<void> {
+  await gateway.sh(`rm -f /usr/local/sbin/${program}`);
+}
+
+describe.each([
+  { dataPlane: "nftables", program: "nft" },
+  { dataPlane: "iptables", program: "iptables-restore" },
+] as const)("$dataPlane", ({ dataPlane, program }) => {
+  const good = (): FarmData => farm("web", [edge(gateway, { dataPlane })]);
+  const bad = (): FarmData => ({ ...good(), backends: [{ address: "192.0.2.3" }] });
+  let stack: PulumiStack;
+
+  beforeAll(async () => {
+    stack = await stackOf(engine, [bad()], [gateway]);
+  });
+
+  it("converges after a first apply that failed", async () => {
+    await interpose(program, `echo "Error: no luck today" >&2; exit 1`);
+    const { output } = await stack.up({ fails: true });
+    expect(output).toContain(
+      "applying farm web failed, the last good set stays in force; the kernel said: Error: no luck today",
+    );
+    expect((await stack.resources()).map(({ urn }) => urn.split("::").at(-1)).sort()).toEqual([
+      "netfilter-lb-edge-1",
+      "web",
+    ]);
+    expect(await gateway.sh("netfilter-lb list")).toBe("");
+    await expose(program);
+    await stack.up();
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.3": 10 });
+    await rewrite(stack, [good()]);
+    await stack.up();
+  });
+
+  it("keeps the old set, here and in the state, when a change fails", async () => {
+    const before = await everything(gateway);
+    await interpose(program, `echo "Error: no luck today" >&2; exit 1`);
+    await rewrite(stack, [bad()]);
+    const { output } = await stack.up({ fails: true });
+    expect(output).toContain("the last good set stays in force");
+    await expose(program);
+    expect(await everything(gateway)).toBe(before);
+    expect(await counts(lab, 10)).toEqual(EVEN);
+    expect(JSON.stringify(await stack.resources())).not.toContain("192.0.2.3 ");
+
+    // Taken back, the change was never there; made again, it arrives.
+    const dials = gateway.sshConnections;
+    await rewrite(stack, [good()]);
+    await stack.up();
+    expect(gateway.sshConnections).toBe(dials);
+    await rewrite(stack, [bad()]);
+    await stack.up();
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.3": 10 });
+    await rewrite(stack, [good()]);
+    await stack.up();
+  });
+
+  it.each(["engine", "provider"])("converges after the %s was killed in the middle", async (victim) => {
+    await interpose(program, "touch /run/under-way; sleep 2");
+    await rewrite(stack, [bad()]);
+    const call = stack.start(["up", "--yes", "--skip-preview", "--stack", stack.name]);
+    try {
+      await expect.poll(() => gateway.sh("ls /run"), { timeout: 60_000 }).toContain("under-way");
+      if (victim === "engine") call.process.kill("SIGKILL");
+      else process.kill(await providerOf(call.process.pid!), "SIGKILL");
+      expect((await call.result).code).not.toBe(0);
+    } finally {
+      await expose(program);
+      await gateway.sh("rm -f /run/under-way");
+    }
+    // The engine's own lock on the stack outlives it.
+    if (victim === "engine") await stack.cancel();
+    await stack.up();
+    expect(await counts(lab, 10)).toEqual({ "192.0.2.3": 10 });
+    expect(await gateway.sh("netfilter-lb verify")).toContain("in step: all farms");
+    await rewrite(stack, [good()]);
+    await stack.up();
+    expect(await counts(lab, 10)).toEqual(EVEN);
+  });
+
+  it("leaves nothing behind", async () => {
+    await stack.destroy();
+    expect(await leftovers(gateway)).toBe("");
+  });
+});
+
+it("lets two stacks change one gateway at the same time", async () => {
+  const of = (name: string, host: number, weight: number) =>
+    farm(name, [edge(gateway, { dataPlane: host < 22 ? "nftables" : "iptables" })], {
+      listeners: [{ address: `203.0.113.${host}`, protocol: "tcp", port: 80 }],
+      backends: [{ address: "192.0.2.1", weight }, { address: "192.0.2.2" }],
+    });
+  const at = (weight: number) => [
+    [of("a1", 20, weight), of("a2", 21, weight)],
+    [of("b1", 22, weight), of("b2", 23, weight)],
+  ];
+  const stacks = await Promise.all(
+    at(1).map((farms, i) => stackOf(engine, farms, [gateway], { stack: `stack-${i}` })),
+  );
+  await Promise.all(stacks.map((stack) => stack.up()));
+  await Promise.all(stacks.map((stack, i) => rewrite(stack, at(4)[i]!)));
+  await Promise.all(stacks.map((stack) => stack.up()));
+  expect(await gateway.sh("netfilter-lb verify")).toContain("in step: all farms");
+  for (const host of [20, 21, 22, 23])
+    expect(await counts(lab, 10, { to: `203.0.113.${host}` })).toEqual({ "192.0.2.1": 8, "192.0.2.2": 2 });
+  await Promise.all(stacks.map((stack) => stack.destroy()));
+  expect(await leftovers(gateway)).toBe("");
+  expect((await gateway.sh("cat /proc/sys/net/ipv4/ip_forward")).trim()).toBe("0");
+});
+
+/** The command provider that an engine started: its process, found among the engine's descendants. */
+async function providerOf(engine: number): Promise<number> {
+  const parents = new Map<number, number>();
+  for (const entry of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const stat = readFileSync(`/proc/${entry}/stat`, "utf8");
+      parents.set(Number(entry), Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]));
+    } catch {
+      // It has ended since.
+    }
+  }
+  const isBelow = (pid: number): boolean => {
+    const parent = parents.get(pid);
+    return parent !== undefined && (parent === engine || isBelow(parent));
+  };
+  const provider = [...parents.keys()].filter(isBelow).find((pid) => {
+    const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+    return /command-provider\/provider\.mjs|pulumi-resource-command/.test(command);
+  });
+  if (provider === undefined) throw new Error("the engine runs no command provider");
+  return provider;
+}
