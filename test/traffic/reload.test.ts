@@ -62,7 +62,7 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
   const listeners = (): ListenerSpec[] => SERVED.map((each) => ({ ...each }));
 
   describe.each(targets)("%s", (label, target) => {
-    const count = LONG ?? (target.dataPlane === "nftables" ? 50 : 20);
+    const count = LONG ?? (target.dataPlane === "nftables" ? 40 : 15);
 
     it(
       "takes changes of everything",
@@ -131,7 +131,7 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
       await scene.apply("b", farm(others), target);
       await scene.begin();
       const kept = await hold([ROUTED]);
-      const changes = 10;
+      const changes = 8;
       const turns = await turnsOf("turns", target, async () => {
         for (let n = 0; n < changes; n++)
           await scene.apply("a", spec(lab.backends4.slice(0, 1 + (n % 5))), target);
@@ -157,7 +157,7 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
         const began = performance.now();
         await scene.apply("web", changes.next().value, target);
         const usual = performance.now() - began;
-        for (let n = 1; n <= (LONG ?? 10); n++) {
+        for (let n = 1; n <= (LONG ?? 8); n++) {
           const after = random() * usual;
           await scene.killedApply("web", changes.next().value, target, { after, group: n % 2 === 0 });
           if (n % 5 === 0) {
@@ -219,29 +219,34 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
     60_000 + (LONG ?? 0) * 4_000,
   );
 
-  // A control: were the counters blind, this would see nothing either.
-  it.runIf(iptables === "nft")("sees what a table leaks that is replaced as a whole", async () => {
+  // A control: were the counters blind, this would see nothing either. (The same in one transaction leaks too, but not
+  // in every run.)
+  it.runIf(iptables === "nft")("sees what a table leaks that is deleted and loaded again", async () => {
     const gateway = lab.gateway();
     const elements = lab.backends4.map((address, slot) => `${slot} : ${address}`).join(", ");
     await gateway.write(
       "/run/naive",
-      `table ip naive {}\ndelete table ip naive\ntable ip naive {
-        chain nat { type nat hook prerouting priority -100; ip daddr ${ROUTED} dnat to numgen random mod 5 map { ${elements} }; }
+      `table ip naive {
+        chain nat {
+          type nat hook prerouting priority -100
+          ip daddr ${ROUTED} dnat to numgen random mod 5 map { ${elements} }
+        }
       }\n`,
     );
     await gateway.sh("nft -f /run/naive");
     const watch = await Watch.start(gateway, [ROUTED]);
-    await watch.expectOnly(lab.backends4);
+    await watch.expectOnly(lab.backends4.slice(0, 4));
     const fromEach = lab.clientAddresses("edge-1", 251);
     const stream = await lab.client.steady({
       ...{ to: ROUTED, port: 53, protocol: "udp", fromEach, concurrency: 8, timeout: 200 },
     });
-    await gateway.sh("for n in $(seq 300); do nft -f /run/naive; done");
+    await gateway.sh("for n in $(seq 30); do nft delete table ip naive; nft -f /run/naive; done");
     const { lost } = await stream.stop();
-    const seen = await watch.end();
+    const { missed, forward, stray } = await watch.end();
     await gateway.sh("nft delete table ip naive");
-    expect(seen.missed).toBeGreaterThan(0);
-    expect(seen.forward).toBeGreaterThan(0);
+    expect(missed).toBeGreaterThan(0);
+    expect(forward).toBeGreaterThan(0);
+    expect(stray).toBeGreaterThan(0);
     expect(lost.length).toBeGreaterThan(0);
   });
 
