@@ -28,6 +28,7 @@ export function toolText(): string {
 /** Installs the tool, which arrives on standard input, and prepares the machine. */
 export function installCommand(owner: Owner, options: CallOptions): string {
   const steps = [
+    '[ "$(id -u)" = 0 ] || { echo "$(id -un) is not root here: log in as root, or set sudo: true" >&2; exit 1; }',
     `d=${DIRECTORY}; umask 022; mkdir -p $d && t=$(mktemp $d/.netfilter-lb.XXXXXX) || exit 1`,
     'trap "rm -f $t" EXIT; cat >$t',
     `[ "$(sha256sum <$t)" = "${sha256(toolText())}  -" ] || { echo "the tool arrived damaged: run pulumi up again" >&2; exit 4; }`,
