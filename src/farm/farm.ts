@@ -2,12 +2,12 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Compiled, compile } from "../core";
 import { applyCommand, removeCommand } from "../host/commands";
-import { SpecError } from "../spec/problem";
+import { assertFarm } from "../spec";
 import type { FarmSpec, TargetSpec } from "../spec/types";
 import type { LoadBalancerFarmArgs } from "./args";
 import { checkArgs } from "./check";
 import { describe, describeTarget, marksOf, probabilitiesOf, sharesOf } from "./describe";
-import { runError } from "./error";
+import { asRunError } from "./error";
 import { commandOptions, connectionOf, type NamedGateway, QUIET } from "./gateway";
 import { hostOf } from "./host";
 import { Registry } from "./registry";
@@ -38,7 +38,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
       return;
     }
     const gateways = asRunError(() => checkArgs(name, args));
-    const spec = specOf(args);
+    const spec = specOf(name, args);
     const compiled = gateways.map((gateway) => ({ gateway, result: compileFor(name, spec, gateway) }));
     const first = compiled[0]!.result;
     const description = first.apply(({ plan }) => describe(plan));
@@ -111,14 +111,18 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
   }
 }
 
-/** The farm's own part of the arguments, once all of it is known. The connections stay out: their secrets would spread. */
-function specOf({
-  listeners,
-  backends,
-  algorithm,
-  sourceNat,
-}: LoadBalancerFarmArgs): pulumi.Output<FarmSpec> {
-  return pulumi.output({ listeners, backends, algorithm, sourceNat }) as pulumi.Output<FarmSpec>;
+/**
+ * The farm's own part of the arguments, once all of it is known. The connections stay out: their secrets would spread.
+ * It is checked here, so that a mistake is told once and not by every gateway.
+ */
+function specOf(name: string, args: LoadBalancerFarmArgs): pulumi.Output<FarmSpec> {
+  const { listeners, backends, algorithm, sourceNat } = args;
+  return pulumi.output({ listeners, backends, algorithm, sourceNat }).apply((spec) =>
+    asRunError(() => {
+      assertFarm(name, spec);
+      return spec;
+    }),
+  );
 }
 
 function targetOf(gateway: NamedGateway): pulumi.Output<TargetSpec> {
@@ -148,13 +152,4 @@ function compileFor(
       return compiled;
     }),
   );
-}
-
-/** What is wrong in the arguments is told without a stack trace. */
-function asRunError<T>(action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    throw error instanceof SpecError ? runError(error.message) : error;
-  }
 }

@@ -35,6 +35,17 @@ export function assertValid(name: unknown, spec: unknown, target: unknown): asse
   if (problems.length > 0) throw specError(name, problems);
 }
 
+/**
+ * The same for a farm alone, without a gateway.
+ *
+ * @throws SpecError with every problem
+ */
+export function assertFarm(name: unknown, spec: unknown): asserts spec is FarmSpec {
+  const shape = checkShape(schemas.farm, spec);
+  const problems = [...checkName(name), ...shape, ...relations(spec, shape)];
+  if (problems.length > 0) throw specError(name, problems);
+}
+
 /** One error for a farm, whatever its name is. */
 export function specError(name: unknown, problems: readonly Problem[]): SpecError {
   return new SpecError(`farm ${checkName(name).length === 0 ? name : show(name)}`, problems);

@@ -125,6 +125,6 @@ test("whatever it is: it compiles, or is told why not on one line a problem", ()
         expect(line.length).toBeLessThan(500);
       }
     }),
-    { numRuns: 2_000 },
+    { numRuns: 1_000 },
   );
 });

@@ -46,7 +46,7 @@ test("random: every packet to a service gets one backend, each with its share", 
         expect([...outcomes.values()].reduce((sum, part) => sum.plus(part)).toString()).toBe("1/1");
       }
     }),
-    { numRuns: 100 },
+    { numRuns: 60 },
   );
 });
 
@@ -74,7 +74,7 @@ test("round robin: any window of a round's length has each backend exactly as of
       for (const [outcome, count] of counts)
         expect(Rational.of(count, total).toString()).toBe(wanted.get(outcome)!.toString());
     }),
-    { numRuns: 100 },
+    { numRuns: 60 },
   );
 });
 
@@ -88,7 +88,7 @@ test("what is dialled at a service never leaves untranslated; what is not is lef
         expect([...gateway.open(packet).keys()]).toEqual(["untouched"]);
       }
     }),
-    { numRuns: 150 },
+    { numRuns: 80 },
   );
 });
 
@@ -112,7 +112,7 @@ test("the bits of a connection's mark that are not the farm's own are kept", () 
         }
       },
     ),
-    { numRuns: 100 },
+    { numRuns: 60 },
   );
 });
 

@@ -1,0 +1,161 @@
+import * as pulumi from "@pulumi/pulumi";
+import { describe, expect, test } from "vitest";
+import type { GatewayArgs, LoadBalancerFarmArgs } from "../../src";
+import { EDGE, farm, HOST_KEY } from "./farms";
+import { type Made, run, unknown } from "./program";
+
+/** What a preview refuses, before anything is dialled. */
+
+/** What the program is told. */
+async function refusal(program: () => unknown): Promise<string> {
+  const error = await run(program, { preview: true }).then(
+    (made: Made[]) => expect.fail(`it made ${made.map(({ name }) => name)}`),
+    (error: unknown) => error as Error,
+  );
+  expect(error).toBeInstanceOf(pulumi.RunError);
+  return error.message;
+}
+
+const at = (
+  connection: Partial<GatewayArgs["connection"]>,
+  fields: Partial<GatewayArgs> = {},
+): GatewayArgs => ({
+  ...EDGE,
+  connection: { ...EDGE.connection, ...connection },
+  ...fields,
+});
+
+describe("plain values, at the constructor", () => {
+  test.each<[string, Partial<LoadBalancerFarmArgs>, string]>([
+    [
+      "no host key",
+      { gateways: [{ ...EDGE, connection: { host: "198.51.100.7" } }] },
+      "gateways[0].connection.hostKey: is missing; give the gateway's public key (ssh-keyscan -t ed25519 HOST, " +
+        "compared with the machine's own), or set insecureIgnoreHostKey: true to talk to whoever answers",
+    ],
+    [
+      "a gateway twice",
+      { gateways: [EDGE, EDGE] },
+      'gateways[1].name: "edge-1" is the name of gateways[0] already; name each machine once',
+    ],
+    [
+      "a nameless gateway that is not known yet",
+      { gateways: [{ connection: { host: unknown<string>(), hostKey: HOST_KEY }, dataPlane: "nftables" }] },
+      "gateways[0].name: is missing, and the connection's host is not known yet; give the gateway a name",
+    ],
+    [
+      "a listener that catches SSH",
+      { listeners: [{ address: "198.51.100.7", protocol: "tcp" }] },
+      "listeners[0]: 198.51.100.7 tcp 0-65535 catches SSH to this gateway (198.51.100.7 tcp 22); " +
+        "leave that port out, or reach the gateway by another address",
+    ],
+    [
+      "SSH on another port",
+      {
+        gateways: [at({ port: 2222 })],
+        listeners: [{ address: "198.51.100.7", protocol: "tcp", ports: "2000-3000" }],
+      },
+      "listeners[0]: 198.51.100.7 tcp 2000-3000 catches SSH to this gateway (198.51.100.7 tcp 2222); " +
+        "leave that port out, or reach the gateway by another address",
+    ],
+    [
+      "a layout of the other data plane",
+      { gateways: [{ ...EDGE, layout: "zevenet" }] },
+      'gateways[0].layout: "zevenet" is a layout of iptables; leave it out with nftables',
+    ],
+    [
+      "a resource where its address was meant",
+      { backends: [{ address: new FakeResource() as never }] },
+      "backends[0].address: an object is not an IP address; write it as text, such as 203.0.113.10",
+    ],
+    ["no gateways", { gateways: [] }, "gateways: is empty; give at least one gateway"],
+    [
+      "something else for a gateway",
+      { gateways: [null as never, EDGE] },
+      "gateways[0]: is not an object; its fields are dataPlane, layout, interface, markMask, name, connection, sudo, tool, gone",
+    ],
+  ])("%s", async (_, fields, problem) => {
+    expect(await refusal(() => farm("web", fields))).toBe(`farm web: 1 problem\n  ${problem}`);
+  });
+
+  test("a listener beside SSH is none of its business", async () => {
+    const listeners = [{ address: "198.51.100.7", protocol: "tcp" as const, ports: "1-21,23-65535" }];
+    expect(await run(() => farm("web", { listeners }))).toHaveLength(3);
+  });
+
+  test("a missing list does not keep the others from being checked", async () => {
+    expect(
+      await refusal(() => farm("web", { listeners: undefined as never, gateways: [at({ port: 0 })] })),
+    ).toBe(
+      "farm web: 2 problems\n  listeners: is missing; give at least one listener\n" +
+        "  gateways[0].connection.port: 0 is not a port; a port is between 1 and 65535",
+    );
+  });
+
+  test("an unknown field of a connection, without the connection's secrets", async () => {
+    const message = await refusal(() => farm("web", { gateways: [at({ privatekey: "hunter2" } as never)] }));
+    expect(message).toContain("gateways[0].connection.privatekey: is not a field here");
+    expect(message).not.toContain("hunter2");
+  });
+});
+
+describe("values of other resources, as one error once they are known", () => {
+  test("with every problem", async () => {
+    const backends = [{ address: pulumi.output("10.0.0"), weight: pulumi.output(0) }];
+    expect(await refusal(() => farm("web", { backends }))).toBe(
+      "farm web: 2 problems\n" +
+        '  backends[0].address: "10.0.0" is not an IP address; names are not resolved, because a rule holds addresses\n' +
+        "  backends[0].weight: 0 is not between 1 and 65535; to take a backend out of service remove it",
+    );
+  });
+
+  test("on however many gateways", async () => {
+    const gateways = [EDGE, { ...EDGE, name: "edge-2" }];
+    expect(await refusal(() => farm("web", { gateways, algorithm: pulumi.output("fastest" as never) }))).toBe(
+      'farm web: 1 problem\n  algorithm: "fastest" is not one of random, roundRobin',
+    );
+  });
+});
+
+describe("two farms that cannot share a gateway", () => {
+  const both = "farm mail and farm web both claim 203.0.113.10 tcp 80 on gateway edge-1";
+
+  test("one address and port", async () => {
+    expect(await refusal(() => [farm("web"), farm("mail")])).toBe(
+      `${both}; give one of them another address or port`,
+    );
+  });
+
+  test("a range that holds the port", async () => {
+    const listeners = [{ address: "203.0.113.10", protocol: "tcp" as const, ports: "1-100" }];
+    expect(await refusal(() => [farm("web"), farm("mail", { listeners })])).toBe(
+      "farm mail and farm web both claim 203.0.113.10 tcp 1-100 on gateway edge-1 (203.0.113.10 tcp 80); " +
+        "give one of them another address or port",
+    );
+  });
+
+  test("an address that another resource gives", async () => {
+    const listeners = [
+      { address: pulumi.output("203.0.113.10"), protocol: "tcp" as const, port: pulumi.output(80) },
+    ];
+    expect(await refusal(() => [farm("web"), farm("mail", { listeners })])).toContain(both);
+  });
+
+  test("on different gateways they can", async () => {
+    const other = { ...EDGE, name: "edge-2" };
+    expect(await run(() => [farm("web"), farm("mail", { gateways: [other] })])).toHaveLength(6);
+  });
+
+  test("a gateway described differently", async () => {
+    expect(await refusal(() => [farm("web"), farm("mail", { gateways: [at({ user: "ops" })] })])).toBe(
+      "farm mail and farm web describe gateway edge-1 differently (connection.user); " +
+        "keep one description of a gateway and give it to both",
+    );
+  });
+});
+
+/** As much of a resource as a careless program hands over: it refers to itself. */
+class FakeResource {
+  readonly __pulumiResource = true;
+  readonly self = this;
+}
