@@ -158,6 +158,23 @@ describe("to other machines", () => {
     expect(stdout).toMatch(/edge-2\s*: "nftables, at 127\.0\.0\.1" => "nftables, at 198\.51\.100\.77"/);
   });
 
+  it("changes the machines that answer, and the others when they do again", async () => {
+    const quick = (gateway: Gateway) => edge(gateway, {}, { ...gateway.connection, dialErrorLimit: 1 });
+    const only = (address: string) => [farm("web", [quick(two), quick(one)], { backends: [{ address }] })];
+    await rewrite(stack, only("192.0.2.1"));
+    await stack.up();
+    await one.ssh.stop();
+    await rewrite(stack, only("192.0.2.2"));
+    const { output } = await stack.up({ fails: true });
+    expect(output).toMatch(/web-edge-1 .*error/);
+    expect(output).not.toMatch(/web-edge-2 .*error/);
+    expect(await counts(lab, 5)).toEqual({ "192.0.2.1": 5 });
+    expect(await counts(lab, 5, { from: lab.clientAddress("edge-2") })).toEqual({ "192.0.2.2": 5 });
+    await one.ssh.start();
+    await stack.up();
+    expect(await counts(lab, 5)).toEqual({ "192.0.2.2": 5 });
+  });
+
   it("lets a machine go that is lost, and never dials it", async () => {
     await rewrite(stack, at(edge(two), edge(one)));
     await stack.up();
