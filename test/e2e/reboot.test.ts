@@ -60,7 +60,9 @@ describe.each(TARGETS)("$dataPlane $layout", (target) => {
     expect(await leftovers(gateway)).toBe("");
     await gateway.reboot();
     expect(await leftovers(gateway)).toBe("");
-    expect((await gateway.sh("cat /proc/sys/net/ipv4/ip_forward")).trim()).toBe("0");
+    expect(await gateway.sh("cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding")).toBe(
+      "0\n0\n",
+    );
   });
 });
 
