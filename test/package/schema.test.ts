@@ -1,0 +1,90 @@
+import { join } from "node:path";
+import { ComponentProvider } from "@pulumi/pulumi/provider/experimental/provider";
+import { beforeAll, describe, expect, test } from "vitest";
+import { LoadBalancerFarm } from "../../src";
+
+/** What programs in other languages see: the schema that Pulumi's analyser reads from the sources. */
+
+interface Schema {
+  resources: Record<
+    string,
+    { inputProperties: object; requiredInputs: string[]; properties: object; required: string[] }
+  >;
+  types: Record<
+    string,
+    { properties?: Record<string, object>; required?: string[]; enum?: { value: string }[] }
+  >;
+}
+
+let schema: Schema;
+beforeAll(async () => {
+  const dirname = join(__dirname, "../..");
+  const provider = new ComponentProvider({ components: [LoadBalancerFarm], dirname, name: "netfilter-lb" });
+  schema = JSON.parse(await provider.getSchema());
+});
+
+const typeOf = (name: string) => schema.types[`netfilter-lb:index:${name}`]!;
+
+test("one resource, under the token that the component registers", () => {
+  expect(Object.keys(schema.resources)).toEqual(["netfilter-lb:index:LoadBalancerFarm"]);
+});
+
+test("every argument and every output", () => {
+  const [farm] = Object.values(schema.resources);
+  expect(Object.keys(farm!.inputProperties).sort()).toEqual([
+    "algorithm",
+    "backends",
+    "gateways",
+    "listeners",
+    "sourceNat",
+  ]);
+  expect(farm!.requiredInputs).toEqual(["backends", "gateways", "listeners"]);
+  expect(farm!.required).toEqual(["marks", "probabilities", "ruleSets", "shares"]);
+});
+
+describe("nested arguments", () => {
+  test.each([
+    ["BackendArgs", ["address", "mark", "port", "weight"], ["address"]],
+    ["ListenerArgs", ["address", "port", "ports", "protocol"], ["address", "protocol"]],
+    [
+      "GatewayArgs",
+      ["connection", "dataPlane", "gone", "interface", "layout", "markMask", "name", "sudo", "tool"],
+      ["connection", "dataPlane"],
+    ],
+    [
+      "ConnectionArgs",
+      [
+        "agentSocketPath",
+        "dialErrorLimit",
+        "host",
+        "hostKey",
+        "insecureIgnoreHostKey",
+        "password",
+        "perDialTimeout",
+        "port",
+        "privateKey",
+        "privateKeyPassword",
+        "user",
+      ],
+      ["host"],
+    ],
+  ])("%s", (name, fields, required) => {
+    expect(Object.keys(typeOf(name).properties!).sort()).toEqual(fields);
+    expect(typeOf(name).required).toEqual(required);
+  });
+
+  test("with an address that another resource may give, and a name that it may not", () => {
+    expect(typeOf("BackendArgs").properties!.address).not.toHaveProperty("plain");
+    expect(typeOf("GatewayArgs").properties!.name).toHaveProperty("plain", true);
+  });
+});
+
+describe("enums", () => {
+  test.each([
+    ["Algorithm", ["random", "roundRobin"]],
+    ["Protocol", ["tcp", "udp", "sctp", "all"]],
+    ["DataPlane", ["nftables", "iptables"]],
+    ["Layout", ["nat", "zevenet"]],
+    ["Tool", ["managed", "preinstalled"]],
+  ])("%s", (name, values) => expect(typeOf(name).enum!.map(({ value }) => value)).toEqual(values));
+});
