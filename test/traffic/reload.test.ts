@@ -109,7 +109,7 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
       await scene.apply("web", spec, target);
       await scene.begin();
       const turns = await turnsOf("turns", target, async () => {
-        for (let n = 0; n < 3; n++) {
+        for (let n = 0; n < 2; n++) {
           expect(await scene.apply("web", spec, target)).toContain("unchanged");
           expect(await scene.gateway.sh("netfilter-lb verify")).toContain("in step");
           expect(await scene.gateway.sh("netfilter-lb restore")).toContain("restored");
@@ -127,7 +127,7 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
       await scene.apply("b", farm(others), target);
       await scene.begin();
       const kept = await hold([ROUTED]);
-      const changes = 8;
+      const changes = 6;
       const turns = await turnsOf("turns", target, async () => {
         for (let n = 0; n < changes; n++)
           await scene.apply("a", spec(lab.backends4.slice(0, 1 + (n % 5))), target);
@@ -153,10 +153,10 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
         const began = performance.now();
         await scene.apply("web", changes.next().value, target);
         const usual = performance.now() - began;
-        for (let n = 1; n <= (LONG ?? 8); n++) {
+        for (let n = 1; n <= (LONG ?? 6); n++) {
           const after = random() * usual;
           await scene.killedApply("web", changes.next().value, target, { after, group: n % 2 === 0 });
-          if (n % 4 === 0) {
+          if (n % 3 === 0) {
             await scene.apply("web", changes.next().value, target);
             expect(await scene.gateway.sh("netfilter-lb verify")).toContain("in step");
           }
