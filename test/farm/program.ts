@@ -8,6 +8,8 @@ export interface Made {
   name: string;
   /** Plain values; what is secret or unknown is one of the two signs below. */
   inputs: Record<string, unknown>;
+  /** The same with what is secret laid open. */
+  revealed: Record<string, unknown>;
   /** The parent's name; undefined: the stack. */
   parent: string | undefined;
   deleteBeforeReplace: boolean;
@@ -98,10 +100,12 @@ function record(made: Made[]): void {
   };
   const register = monitor.registerResource.bind(monitor);
   monitor.registerResource = (request, callback) => {
+    const object = request.getObject().toJavaScript();
     made.push({
       type: request.getType(),
       name: request.getName(),
-      inputs: plain(request.getObject().toJavaScript()) as Record<string, unknown>,
+      inputs: plain(object, () => SECRET) as Record<string, unknown>,
+      revealed: plain(object, (value) => value) as Record<string, unknown>,
       parent: request.getParent().split("::").pop() || undefined,
       deleteBeforeReplace: request.getDeletebeforereplace(),
       retainOnDelete: request.getRetainondelete(),
@@ -114,12 +118,13 @@ function record(made: Made[]): void {
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
 const SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270";
 
-function plain(value: unknown): unknown {
+function plain(value: unknown, secret: (value: unknown) => unknown): unknown {
   if (value === pulumi.runtime.unknownValue) return UNKNOWN;
-  if (Array.isArray(value)) return value.map(plain);
+  if (Array.isArray(value)) return value.map((entry) => plain(entry, secret));
   if (typeof value !== "object" || value === null) return value;
-  if ((value as Record<string, unknown>)[SIGNATURE] === SECRET_SIGNATURE) return SECRET;
-  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, plain(entry)]));
+  const fields = value as Record<string, unknown>;
+  if (fields[SIGNATURE] === SECRET_SIGNATURE) return secret(plain(fields.value, secret));
+  return Object.fromEntries(Object.entries(fields).map(([key, entry]) => [key, plain(entry, secret)]));
 }
 
 /** An Output whose value is known only after an update. */
