@@ -144,11 +144,7 @@ function compileFor(
   return pulumi.all([spec, targetOf(gateway)]).apply(([farm, target]) =>
     asRunError(() => {
       const compiled = compile(name, farm, target);
-      registry.claim(
-        gateway.name,
-        name,
-        compiled.plan.pools.flatMap(({ services }) => services),
-      );
+      registry.claim(gateway.name, name, compiled.plan);
       return compiled;
     }),
   );

@@ -1,6 +1,7 @@
 import type * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { Owner } from "../host/commands";
+import type { Plan } from "../plan/plan";
 import { formatService, type Service, servicesOverlap } from "../spec/service";
 import { runError } from "./error";
 import type { NamedGateway } from "./gateway";
@@ -32,21 +33,67 @@ export class Registry {
 
   readonly hosts = new Map<string, Host>();
 
-  private readonly claims = new Map<string, { farm: string; service: Service }[]>();
+  /** Gateway to the farms there. */
+  private readonly claims = new Map<string, Claim[]>();
 
-  /** @throws RunError that names both farms, where another one claims a packet that these services claim */
-  claim(gateway: string, farm: string, services: readonly Service[]): void {
+  /**
+   * @throws RunError that names both farms, where they claim the same packet, or where one sends to what the other claims: a packet
+   * is translated once
+   */
+  claim(gateway: string, farm: string, plan: Plan): void {
+    const claim: Claim = { farm, services: plan.pools.flatMap(({ services }) => services), plan };
     // A program may compile a farm again; its own earlier claim then goes.
-    const others = (this.claims.get(gateway) ?? []).filter((claim) => claim.farm !== farm);
-    for (const service of services) {
-      const other = others.find((claim) => servicesOverlap(claim.service, service));
-      if (other)
+    const others = (this.claims.get(gateway) ?? []).filter((other) => other.farm !== farm);
+    for (const other of others) {
+      const twice = overlap(claim.services, other.services);
+      if (twice)
         throw runError(
-          `farm ${farm} and farm ${other.farm} both claim ${formatService(service)} on gateway ${gateway}` +
-            `${formatService(other.service) === formatService(service) ? "" : ` (${formatService(other.service)})`}; ` +
+          `farm ${farm} and farm ${other.farm} both claim ${formatService(twice[0])} on gateway ${gateway}` +
+            `${formatService(twice[1]) === formatService(twice[0]) ? "" : ` (${formatService(twice[1])})`}; ` +
             "give one of them another address or port",
         );
+      for (const [from, to] of [
+        [claim, other],
+        [other, claim],
+      ] as const) {
+        const chained = overlap(destinationsOf(from.plan, to.services), to.services);
+        if (chained)
+          throw runError(
+            `farm ${from.farm} sends to ${formatService(chained[1])}, which farm ${to.farm} claims on the same gateway ${gateway}; ` +
+              `a packet is translated once, so give farm ${from.farm} the backends themselves`,
+          );
+      }
     }
-    this.claims.set(gateway, [...others, ...services.map((service) => ({ farm, service }))]);
+    this.claims.set(gateway, [...others, claim]);
   }
+}
+
+interface Claim {
+  farm: string;
+  services: readonly Service[];
+  plan: Plan;
+}
+
+function overlap(some: readonly Service[], others: readonly Service[]): [Service, Service] | undefined {
+  for (const one of some) {
+    const other = others.find((candidate) => servicesOverlap(one, candidate));
+    if (other) return [one, other];
+  }
+  return undefined;
+}
+
+/** What a farm's packets are addressed to once they are translated, as far as it is at the addresses of these services. */
+function destinationsOf(plan: Plan, services: readonly Service[]): Service[] {
+  const addresses = new Set(services.map(({ address }) => address));
+  return plan.pools.flatMap((pool) =>
+    pool.backends
+      .filter(({ address }) => addresses.has(address))
+      .flatMap(({ address, port }) =>
+        pool.services.map((service) => ({
+          ...service,
+          address,
+          ports: port === undefined ? service.ports : { from: port, to: port },
+        })),
+      ),
+  );
 }

@@ -134,6 +134,26 @@ describe("two farms that cannot share a gateway", () => {
     );
   });
 
+  test.each([
+    ["the dialled port", { address: "203.0.113.10" }],
+    ["a port of its own", { address: "203.0.113.10", port: 80 }],
+  ])("one that sends to the other, at %s", async (_, backend) => {
+    const listeners = [{ address: "203.0.113.77", protocol: "tcp" as const, ports: "80,443" }];
+    const refused =
+      "farm mail sends to 203.0.113.10 tcp 80, which farm web claims on the same gateway edge-1; " +
+      "a packet is translated once, so give farm mail the backends themselves";
+    const mail = () => farm("mail", { listeners, backends: [backend] });
+    expect(await refusal(() => [farm("web"), mail()])).toBe(refused);
+    expect(await refusal(() => [mail(), farm("web")])).toBe(refused);
+  });
+
+  test("but the other's address on another port may be sent to", async () => {
+    const listeners = [{ address: "203.0.113.77", protocol: "tcp" as const, port: 80 }];
+    const backends = [{ address: "203.0.113.10", port: 8080 }];
+    const made = await run(() => [farm("web"), farm("mail", { listeners, backends })], { preview: true });
+    expect(made.map(({ name }) => name)).toContain("mail-edge-1");
+  });
+
   test("an address that another resource gives", async () => {
     const listeners = [
       { address: pulumi.output("203.0.113.10"), protocol: "tcp" as const, port: pulumi.output(80) },
