@@ -52,7 +52,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         gateways: Object.fromEntries(
           gateways.map((gateway) => [
             gateway.name,
-            pulumi.interpolate`${targetOf(gateway).apply(describeTarget)}, at ${gateway.connection.host}`,
+            pulumi.interpolate`${targetOf(gateway).apply(describeTarget)}, at ${gateway.connection.host} port ${gateway.connection.port ?? 22}`,
           ]),
         ),
         listeners: description.listeners,

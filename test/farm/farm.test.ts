@@ -150,7 +150,9 @@ describe("what a reviewer reads in the component's inputs", () => {
         "10.0.0.3:80": expect.stringMatching(/^weight 3, share 0\.75, mark 0x[0-9a-f]{1,4}$/),
         "10.0.0.4": "weight 1, share 0.25, mark 0x20d",
       },
-      gateways: { "edge-1": "iptables, layout zevenet, interface eth0, mark mask 0xffff, at 198.51.100.7" },
+      gateways: {
+        "edge-1": "iptables, layout zevenet, interface eth0, mark mask 0xffff, at 198.51.100.7 port 22",
+      },
       listeners: { "203.0.113.10 tcp": "80" },
       sourceNat: "vip",
     });
