@@ -18,7 +18,7 @@ import { Registry } from "./registry";
  * Each gateway gets the farm's rules as a `remote.Command` whose standard input is the rule set, so a preview's diff
  * shows the rules that change. The component's own inputs say the same in a sentence a backend.
  *
- * @throws SpecError (at construction, or in the preview where values come from other resources) with every problem of the
+ * @throws RunError (at construction, or in the preview where values come from other resources) with every problem of the
  * arguments, each with its path, the value and what would be right
  */
 export class LoadBalancerFarm extends pulumi.ComponentResource {
