@@ -69,9 +69,9 @@ function call(command: string, { sudo }: CallOptions): string {
   return sudo ? `sudo -n ${command}` : command;
 }
 
-/** What was on a machine without the tool went with the tool. */
+/** What was on a machine without the tool went with the tool. (In `sh`, whatever shell the user has.) */
 function ifInstalled(command: string): string {
-  return `if [ -x ${TOOL} ]; then ${command}; fi`;
+  return `sh -c 'if [ -x ${TOOL} ]; then ${command}; fi'`;
 }
 
 /** `project/stack/gateway`, of characters that mean nothing to a shell. */
