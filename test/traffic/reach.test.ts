@@ -170,6 +170,35 @@ describe.each(TARGETS)("%s", (_, target) => {
     expect(backend(41003)).toBe(backend(41000));
   });
 
+  it.each([
+    ["the whole mark", undefined],
+    ["some bits of the mark", 0x00ff0000],
+  ])("moves a udp flow whose backend leaves, and no other (%s)", async (_, markMask) => {
+    const [a, b, c] = lab.backends4.map((address) => ({ address }));
+    const set = (backends: (typeof a)[]) =>
+      apply(
+        { port: 53, protocol: "udp" },
+        { backends: backends.map((backend) => backend!), algorithm: "roundRobin" },
+        { ...(markMask && { markMask }) },
+      );
+    await set([a, b, c]);
+    const flows = await Promise.all(
+      [1, 2, 3, 4, 5, 6].map(() => lab.client.open({ to: VIP, port: 53, protocol: "udp" })),
+    );
+    const servers = (answers: readonly object[]) =>
+      answers.map((answer) => (answer as { address?: string }).address);
+    const before = servers(flows.map(({ first }) => first));
+    expect(new Set(before).size).toBe(3);
+    await set([b, c]);
+    const after = servers(await Promise.all(flows.map((flow) => flow.ask(1000))));
+    await Promise.all(flows.map((flow) => flow.close()));
+    expect(after).not.toContain(a!.address);
+    expect(after).not.toContain(undefined);
+    expect(after.filter((_, i) => before[i] !== a!.address)).toEqual(
+      before.filter((server) => server !== a!.address),
+    );
+  });
+
   it("carries IPv6", async () => {
     await apply(
       {},
