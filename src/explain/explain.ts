@@ -4,6 +4,7 @@ import { Fraction, type Ratio } from "../plan/fraction";
 import { makePlan, type Plan } from "../plan/plan";
 import { assertValid } from "../spec";
 import type { FarmSpec, TargetSpec } from "../spec/types";
+import { kernelChance } from "./chance";
 import { recall } from "./conntrack";
 import { traceIptables } from "./iptables";
 import { traceNftables } from "./nftables";
@@ -94,11 +95,6 @@ function tracerOf(plan: Plan, target: TargetSpec): (packet: Arrival, end: End, o
     default:
       throw target.dataPlane satisfies never;
   }
-}
-
-/** A threshold as the kernel takes it: 31 random bits below it (net/netfilter/xt_statistic.c). */
-export function kernelChance(threshold: number): Fraction {
-  return Fraction.of(threshold, 2 ** 31);
 }
 
 function outcomeOf(packet: Arrival, { dropped, translation, source, mark }: End): Outcome {
