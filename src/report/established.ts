@@ -33,8 +33,8 @@ export function sayEstablished({ before, after, services, backends, moves }: Dif
       : []),
     ...(added.length > 0
       ? [
-          "Connections to an added service that are under way untranslated: the gateway forgets them (if it has the conntrack command) and " +
-            "their next packet counts as a new connection; else the guard drops them until their entry expires.",
+          "Connections to an added service that are under way untranslated: the gateway forgets those without a mark (if it has the conntrack " +
+            "command), and their next packet counts as a new connection; the guard drops the others until their entry expires.",
         ]
       : []),
     ...(left.length > 0
