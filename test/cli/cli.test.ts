@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Engine, ROOT } from "../support/engine/engine";
-import type { PulumiStack } from "../support/engine/stack";
+import type { PreviewJson, PulumiStack, StackState } from "../support/engine/stack";
 
 /** The command as a shell runs it, and with a real preview on its standard input. */
 
@@ -128,6 +128,16 @@ describe("report, of a real preview", () => {
     expect(out).not.toContain("10.0.0.77");
   });
 
+  test("a backend whose address another resource gives: it cannot tell yet", async () => {
+    const host = `import { remote } from "@pulumi/command";
+      const host = new remote.Command("host", { connection: { host: "192.0.2.9" }, create: "hostname -i" });`;
+    await stack.write({ "index.ts": host + program("[{ address: host.stdout }]") });
+    expect(cli(["report"], await print()).out).toBe(
+      "web on edge-1\n  The new rules: not known yet, since a value in them comes from a resource that is still to be made or changed.\n" +
+        "  So what this changes for traffic cannot be told.\n",
+    );
+  });
+
   test("a preview that fails", async () => {
     await stack.write({ "index.ts": program("[]") });
     const { stdout } = await stack.preview({ args: ["--json"], fails: true });
@@ -137,4 +147,39 @@ describe("report, of a real preview", () => {
       /^netfilter-lb: the preview failed: .*\n? *backends: is empty; give at least one backend/s,
     );
   });
+
+  test("a change, another data plane, and a farm that leaves", async () => {
+    await stack.write({ "index.ts": program(plain) });
+    await stack.importState(stateAfter(await stack.previewJson(), await stack.exportState()));
+
+    await stack.write({ "index.ts": program(plain.replace("3 }", "2 }")) });
+    const change = await print();
+    expect(JSON.parse(change).steps.map((step: { op: string }) => step.op)).toContain("update");
+    expect(cli(["report"], change).out).toContain("Of new connections, 1/12 (8.33 %) go to another backend");
+
+    await stack.write({ "index.ts": program(plain).replace("nftables", "iptables") });
+    expect(cli(["report"], await print()).out).toContain("Data plane: nftables → iptables nat.");
+
+    await stack.write({ "index.ts": "export {};" });
+    expect(cli(["report"], await print()).out).toMatch(/^web on edge-1\n {2}The farm is removed: nftables/);
+  });
 });
+
+/** The state that an update leaves, made of its preview: no gateway is dialled. */
+function stateAfter(preview: PreviewJson, state: StackState): StackState {
+  const id = "5a7e0000-0000-4000-8000-000000000001";
+  // What a preview does not know yet are ids: of the host, of the provider.
+  const known = JSON.parse(JSON.stringify(preview).replaceAll("04da6b54-80e4-46f7-96ec-b56ff0331ba9", id));
+  const made = (known as PreviewJson).steps.map(({ newState }) => ({
+    ...newState!,
+    ...(newState!.custom === true && { id }),
+    outputs: {},
+  }));
+  const [urn] = (
+    made.find(({ type }) => type === "command:remote:Command") as { provider?: string }
+  ).provider!.split(`::${id}`);
+  const provider = { urn: urn!, custom: true, id, type: "pulumi:providers:command", inputs: {}, outputs: {} };
+  const [stack, ...others] = made;
+  state.deployment.resources = [stack!, provider, ...others];
+  return state;
+}
