@@ -4,6 +4,9 @@ import type { Difference } from "./compare";
  * What connections experience that are under way. The kernel asks nat chains about a connection's first packet alone, and
  * translates the others by the connection's entry in connection tracking, which no apply touches: so rules decide about
  * new connections only. Guards and the accepts in FORWARD are asked about every packet.
+ *
+ * The kernel takes connection tracking and NAT off a network namespace with the last rule that needs them, and then
+ * translates nothing, whatever entries there are (nf_ct_netns_put, nf_nat_unregister_fn; tried on kernel 6.18).
  */
 export function sayEstablished({ before, after, services, backends, moves }: Difference): string[] {
   const removed = backends.filter((one) => !one.after);
@@ -40,8 +43,8 @@ export function sayEstablished({ before, after, services, backends, moves }: Dif
     ...(left.length > 0
       ? [
           "New connections to a removed service meet neither translation nor guard: the gateway's own rules and routes decide.",
-          "Its established connections keep their entry, by which the kernel translates them on while the gateway has any NAT chain; " +
-            "but the farm no longer opens FORWARD for them, so a FORWARD that drops by default ends them.",
+          "Its established connections keep their entry: the kernel translates by it as long as other rules of the gateway use NAT (another farm's, " +
+            "a masquerade), and may stop when the last NAT rule leaves. The farm no longer opens FORWARD for them: a FORWARD that drops by default ends them.",
         ]
       : []),
   ];
