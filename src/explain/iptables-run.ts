@@ -50,7 +50,9 @@ function runOf(statistics: readonly Statistic[]): Run {
     length,
     choose(oracle, chanceOf) {
       if (cached?.by !== chanceOf) cached = { by: chanceOf, chances: lastWins(statistics, chanceOf) };
-      const index = oracle.draw(cached.chances);
+      // A single backend is neither drawn nor counted for.
+      const certain = cached.chances.findIndex((chance) => chance.equals(Fraction.ONE));
+      const index = certain === -1 ? oracle.draw(cached.chances) : certain;
       return index === length ? undefined : index;
     },
   };

@@ -118,6 +118,13 @@ describe.each(TARGETS)("%s", (_, target) => {
     }
   });
 
+  test.each(["random", "roundRobin"] as const)("a single backend needs no choice: %s", (algorithm) => {
+    const one = { ...marked, algorithm, backends: marked.backends.slice(1) };
+    const choices = [{}, algorithm === "random" ? { draw: 0.5 } : { turn: 3 }];
+    for (const choice of choices)
+      expect(outcomes(choice, one, target)).toEqual([`1/1 to 10.0.0.4:8080, ${kept}, mark 0x4`]);
+  });
+
   test("a mark that no backend has cannot be explained", () => {
     expect(() => outcomes({ state: "established", mark: 5 }, marked, target)).toThrow(
       "mark: 0x5 is no backend's mark, so where its first packet went cannot be told; give 0x3 (10.0.0.3), 0x4 (10.0.0.4:8080), or leave it out",
