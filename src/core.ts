@@ -7,8 +7,19 @@ import { makePlan, type Plan } from "./plan/plan";
 import { assertValid } from "./spec";
 import type { FarmSpec, TargetSpec } from "./spec/types";
 
+export { type Explanation, explain, type Possibility } from "./explain/explain";
+export type { Packet } from "./explain/packet";
+export type { Effect, Hook, Outcome, Place, Source, Step } from "./explain/trace";
+export type { Ratio } from "./plan/fraction";
 export type { Plan, PlannedBackend, PlannedSourceNat, Pool } from "./plan/plan";
 export { probabilityOf } from "./plan/probability";
+export {
+  type BackendChange,
+  type Change,
+  type Comparison,
+  compare,
+  type ServiceMoves,
+} from "./report/compare";
 export type { Address, Family } from "./spec/address";
 export type { PortRange } from "./spec/ports";
 export { formatProblem, type Problem, SpecError } from "./spec/problem";

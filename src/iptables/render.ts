@@ -7,22 +7,22 @@ import { hex } from "../spec/check";
 import type { PortRange } from "../spec/ports";
 import type { Layout } from "../spec/types";
 import { lower } from "./lower";
-import type { IptMatch, IptRule, IptTable, IptTarget } from "./ruleset";
+import type { IptMatch, IptRule, IptRuleSet, IptTable, IptTarget } from "./ruleset";
 
 /** What the names of this library's chains start with. */
-const PREFIX = "NFLB-";
+export const PREFIX = "NFLB-";
 
 /** The text that a gateway gets: header, then for each family the tables, as `iptables-save` prints them. */
 export function renderIptables(plan: Plan, layout: Layout): string {
-  const { families } = lower(plan, layout);
-  return [
-    ...renderHeader(plan, `iptables ${layout}`),
-    ...families.flatMap(({ family, tables }) => [
-      `# ${family}`,
-      ...tables.flatMap((table) => renderTable(family, table)),
-    ]),
-    "",
-  ].join("\n");
+  return [...renderHeader(plan, `iptables ${layout}`), ...renderIptRules(lower(plan, layout)), ""].join("\n");
+}
+
+/** What stands behind the header. */
+export function renderIptRules({ families }: IptRuleSet): string[] {
+  return families.flatMap(({ family, tables }) => [
+    `# ${family}`,
+    ...tables.flatMap((table) => renderTable(family, table)),
+  ]);
 }
 
 function renderTable(family: Family, { name, chains, rules }: IptTable): string[] {
@@ -35,7 +35,8 @@ function renderTable(family: Family, { name, chains, rules }: IptTable): string[
   ];
 }
 
-function renderRule(family: Family, { chain, matches, target }: IptRule): string {
+/** A rule's line. */
+export function renderRule(family: Family, { chain, matches, target }: IptRule): string {
   const head = `-A ${PREFIX}${typeof chain === "string" ? chain : chain.own}`;
   const line = (comment: string) =>
     [head, ...matches.map((match) => renderMatch(family, match, comment)), renderTarget(family, target)].join(

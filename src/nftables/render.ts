@@ -4,20 +4,28 @@ import type { Plan } from "../plan/plan";
 import type { Family } from "../spec/address";
 import { hex } from "../spec/check";
 import { backendChain, lower } from "./lower";
-import type { NftChain, NftElement, NftKey, NftRule, NftSlots, NftTarget, PortProtocol } from "./ruleset";
+import type {
+  NftChain,
+  NftElement,
+  NftKey,
+  NftRule,
+  NftRuleSet,
+  NftSlots,
+  NftTarget,
+  PortProtocol,
+} from "./ruleset";
 
 /** The table that all farms of a gateway share. */
 const TABLE = "netfilter_lb";
 
 /** The text that a gateway gets: header, the farm's own chains, the elements that lead to them. */
 export function renderNftables(plan: Plan): string {
-  const { chains, elements } = lower(plan);
-  return [
-    ...renderHeader(plan, "nftables"),
-    ...renderChains(chains),
-    ...elements.map(renderElement),
-    "",
-  ].join("\n");
+  return [...renderHeader(plan, "nftables"), ...renderNftRules(lower(plan)), ""].join("\n");
+}
+
+/** What stands behind the header. */
+export function renderNftRules({ chains, elements }: NftRuleSet): string[] {
+  return [...renderChains(chains), ...elements.map(renderElement)];
 }
 
 function renderChains(chains: readonly NftChain[]): string[] {
@@ -36,7 +44,8 @@ function renderChains(chains: readonly NftChain[]): string[] {
   });
 }
 
-function renderRule(family: Family, rule: NftRule): string[] {
+/** A rule's lines: a map has one for each entry. */
+export function renderRule(family: Family, rule: NftRule): string[] {
   switch (rule.kind) {
     case "setMark":
       if (rule.mask === FULL_MASK) return [`ct mark set ${hex(rule.mark)}`];
@@ -99,10 +108,18 @@ const NAMES = {
 } as const;
 
 function renderElement(element: NftElement): string {
-  const name = `${element.interface === undefined ? "" : "interface_"}${NAMES[element.role][element.key.kind]}`;
+  return `add element ${element.family} ${TABLE} ${elementMap(element)} { ${elementEntry(element)} }`;
+}
+
+/** The map or set of the shared table that an element goes to. */
+export function elementMap(element: NftElement): string {
+  return `${element.interface === undefined ? "" : "interface_"}${NAMES[element.role][element.key.kind]}`;
+}
+
+/** `203.0.113.10 . tcp . 80 : goto web.farm`. */
+export function elementEntry(element: NftElement): string {
   const key = `${element.interface === undefined ? "" : `"${element.interface}" . `}${renderKey(element.key)}`;
-  const verdict = element.chain === undefined ? "" : ` : goto ${element.chain}`;
-  return `add element ${element.family} ${TABLE} ${name} { ${key}${verdict} }`;
+  return `${key}${element.chain === undefined ? "" : ` : goto ${element.chain}`}`;
 }
 
 function renderKey(key: NftKey): string {

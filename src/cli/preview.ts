@@ -1,0 +1,113 @@
+import { show } from "../spec/problem";
+import { InputError } from "./errors";
+
+/** What a preview would change of one farm on one gateway. */
+export interface Planned {
+  farm: string;
+  gateway: string;
+  before: Rules;
+  after: Rules;
+  /** The gateway is given up (`gone: true`): nothing dials it. */
+  gone: boolean;
+}
+
+/** A rule set as a preview shows it. */
+export type Rules =
+  | { kind: "text"; text: string }
+  | { kind: "none" }
+  /** A secret is in it, and hides all of it. */
+  | { kind: "secret" }
+  /** A value in it is known only after an update, and hides all of it. */
+  | { kind: "unknown" };
+
+/** What the engine writes in the place of an unknown (sdk/go/common/resource/plugin, UnknownStringValue). */
+const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
+const NONE: Rules = { kind: "none" };
+const SECRET = "[secret]";
+
+interface State {
+  inputs?: Record<string, unknown>;
+  retainOnDelete?: boolean;
+}
+
+interface Step {
+  op: string;
+  urn: string;
+  oldState?: State;
+  newState?: State;
+}
+
+/**
+ * The farms that `pulumi preview --json` would change, by farm and gateway.
+ *
+ * @throws InputError where the text is none, or the preview failed
+ */
+export function readPreview(text: string): Planned[] {
+  const steps = parse(text);
+  const planned = new Map<string, Planned>();
+  for (const { op, urn, oldState, newState } of steps) {
+    const inputs = newState?.inputs ?? oldState?.inputs;
+    const owner = ownerOf(inputs);
+    if (!owner || op === "same" || op === "refresh" || op === "read") continue;
+    const known = planned.get(urn) ?? { ...owner, before: NONE, after: NONE, gone: false };
+    // A replacement is several steps: one has the old state, another the new.
+    if (oldState && known.before.kind === "none") known.before = rulesOf(oldState);
+    if (newState && !/^delete/.test(op)) known.after = rulesOf(newState);
+    known.gone ||= op === "delete" && oldState?.retainOnDelete === true;
+    planned.set(urn, known);
+  }
+  return [...planned.values()].sort(
+    (a, b) => compareText(a.farm, b.farm) || compareText(a.gateway, b.gateway),
+  );
+}
+
+function parse(text: string): Step[] {
+  let preview: unknown;
+  try {
+    preview = JSON.parse(text);
+  } catch {
+    const [first] = text.trimStart().split("\n");
+    throw new InputError(
+      text.trim() === ""
+        ? "standard input is empty: give it what pulumi preview --json prints"
+        : `standard input is not the JSON of pulumi preview --json: it begins with ${show(first)}; ` +
+            "pass its standard output alone, without what else was printed",
+    );
+  }
+  const { steps, diagnostics } = (preview ?? {}) as { steps?: unknown; diagnostics?: Diagnostic[] };
+  const errors = Array.isArray(diagnostics) ? diagnostics.filter(({ severity }) => severity === "error") : [];
+  if (errors.length > 0)
+    throw new InputError(`the preview failed: ${errors.map(({ message }) => message?.trim()).join("; ")}`);
+  if (!Array.isArray(steps))
+    throw new InputError("standard input is JSON, but not of pulumi preview --json: it has no steps");
+  return steps.filter(
+    (step): step is Step => typeof step === "object" && step !== null && typeof step.op === "string",
+  );
+}
+
+interface Diagnostic {
+  severity?: string;
+  message?: string;
+}
+
+/**
+ * The farm and gateway that a Command is about. Its `delete` tells, because nothing of the rule set is in it, so no
+ * secret or unknown hides it.
+ */
+function ownerOf(inputs: Record<string, unknown> | undefined): { farm: string; gateway: string } | undefined {
+  const command = inputs?.delete;
+  if (typeof command !== "string") return undefined;
+  const found = /\/netfilter-lb remove (\S+) --owner [^/\s]+\/[^/\s]+\/([^/\s;]+)/.exec(command);
+  return found ? { farm: found[1]!, gateway: found[2]! } : undefined;
+}
+
+function rulesOf({ inputs }: State): Rules {
+  const stdin = inputs?.stdin;
+  if (stdin === UNKNOWN) return { kind: "unknown" };
+  if (typeof stdin !== "string" || stdin === SECRET) return { kind: "secret" };
+  return { kind: "text", text: stdin };
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
