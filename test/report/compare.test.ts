@@ -28,6 +28,11 @@ describe("what a reviewer reads, kept in test/golden", () => {
     ],
     ["backend-added", rules(two), rules({ backends: [...two.backends, { address: "10.0.0.9", weight: 4 }] })],
     ["backend-removed", rules(equal(3), ZEVENET), rules(equal(2), ZEVENET)],
+    [
+      "udp-backend-removed",
+      rules({ ...equal(3), listeners: [{ address: "203.0.113.10", protocol: "udp", port: 53 }] }),
+      rules({ ...equal(2), listeners: [{ address: "203.0.113.10", protocol: "udp", port: 53 }] }),
+    ],
     ["service-added", rules(two, NAT), rules({ ...two, ...ports("80,443") }, NAT)],
     ["service-removed", rules({ ...two, ...ports("80,443") }), rules(two)],
     ["plane-switched", rules(equal(3)), rules(equal(3), NAT)],
