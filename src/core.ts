@@ -13,13 +13,8 @@ export type { Effect, Hook, Outcome, Place, Source, Step } from "./explain/trace
 export type { Ratio } from "./plan/fraction";
 export type { Plan, PlannedBackend, PlannedSourceNat, Pool } from "./plan/plan";
 export { probabilityOf } from "./plan/probability";
-export {
-  type BackendChange,
-  type Change,
-  type Comparison,
-  compare,
-  type ServiceMoves,
-} from "./report/compare";
+export { compare } from "./report/compare";
+export type { BackendChange, Change, Comparison, ServiceMoves } from "./report/comparison";
 export type { Address, Family } from "./spec/address";
 export type { PortRange } from "./spec/ports";
 export { formatProblem, type Problem, SpecError } from "./spec/problem";

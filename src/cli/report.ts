@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { compare, type ServiceMoves } from "../report/compare";
+import { compare } from "../report/compare";
+import type { ServiceMoves } from "../report/comparison";
 import { UsageError } from "./errors";
 import { type Planned, type Rules, readPreview } from "./preview";
 

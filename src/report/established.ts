@@ -1,4 +1,4 @@
-import type { Difference } from "./compare";
+import type { Difference } from "./comparison";
 import { sayService } from "./services";
 
 /**

@@ -1,5 +1,5 @@
 import { hex } from "../spec/check";
-import type { Comparison, Difference } from "./compare";
+import type { Comparison, Difference } from "./comparison";
 import { sayEstablished } from "./established";
 import type { ReadFarm } from "./read";
 import { sayShare } from "./share";
