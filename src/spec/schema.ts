@@ -27,6 +27,14 @@ function required(remedy: string, schema: z.ZodType) {
   });
 }
 
+/** A leaf that decides which resources there are and what they are called: an output comes too late for it. */
+function plain(schema: z.ZodType) {
+  return schema.superRefine((value, context) => {
+    if (value === PENDING)
+      context.addIssue({ code: "custom", message: "is an Output or a promise; write the value itself" });
+  });
+}
+
 /** A leaf that an error never shows: a key or a password. */
 const secret = leaf(
   (value) => (typeof value === "string" ? undefined : "is not text"),
@@ -139,16 +147,16 @@ const connection = object({
   dialErrorLimit: integer(-1, 1000).optional(),
   perDialTimeout: integer(0, 3600).optional(),
   hostKey: leaf(hostKeyProblem, () => "the value").optional(),
-  insecureIgnoreHostKey: flag.optional(),
+  insecureIgnoreHostKey: plain(flag.optional()),
 });
 
 const gateway = object({
   ...targetFields,
-  name: leaf(gatewayNameProblem).optional(),
+  name: plain(leaf(gatewayNameProblem).optional()),
   connection: required("give host, user, a key and hostKey", z.union([connection, z.undefined()])),
-  sudo: flag.optional(),
-  tool: oneOf({ managed: "managed", preinstalled: "preinstalled" }).optional(),
-  gone: flag.optional(),
+  sudo: plain(flag.optional()),
+  tool: plain(oneOf({ managed: "managed", preinstalled: "preinstalled" }).optional()),
+  gone: plain(flag.optional()),
 });
 
 /**

@@ -43,6 +43,16 @@ describe("plain values, at the constructor", () => {
       { gateways: [{ connection: { host: unknown<string>(), hostKey: HOST_KEY }, dataPlane: "nftables" }] },
       "gateways[0].name: is missing, and the connection's host is not known yet; give the gateway a name",
     ],
+    ...(["name", "sudo", "tool", "gone"] as const).map((field): [string, object, string] => [
+      `an output for a gateway's ${field}`,
+      { gateways: [{ ...EDGE, [field]: unknown() }] },
+      `gateways[0].${field}: is an Output or a promise; write the value itself`,
+    ]),
+    [
+      "a promise for insecureIgnoreHostKey",
+      { gateways: [at({ insecureIgnoreHostKey: Promise.resolve(true) as never })] },
+      "gateways[0].connection.insecureIgnoreHostKey: is an Output or a promise; write the value itself",
+    ],
     [
       "a listener that catches SSH",
       { listeners: [{ address: "198.51.100.7", protocol: "tcp" }] },
