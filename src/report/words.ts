@@ -27,11 +27,11 @@ function sayWhole(change: "created" | "removed", farm: ReadFarm): string {
   return `The farm is ${change}: ${[...how, ...(farm.interface === undefined ? [] : [`interface ${farm.interface}`])].join(", ")}.`;
 }
 
-function sayMoved({ before, after, moved }: Difference): string[] {
+function sayMoved({ before, after, moved, services: { added, removed } }: Difference): string[] {
   const entered = before?.interface === after?.interface ? "" : " that the farm balances before and after";
   return moved.map(({ services, fraction }) => {
-    const to =
-      moved.length > 1 ? ` to ${services.join(", ")}` : services.length > 1 ? " to services that stay" : "";
+    const some = services.length > 1 && added.length + removed.length > 0;
+    const to = moved.length > 1 ? ` to ${services.join(", ")}` : some ? " to services that stay" : "";
     if (fraction.isZero()) return `New connections${to}${entered} are spread as before.`;
     if (fraction.numerator === fraction.denominator)
       return `All new connections${to}${entered} go to other backends than before.`;

@@ -126,6 +126,21 @@ describe("the part of new connections that goes elsewhere", () => {
     }
   });
 
+  test.each([
+    ["80,443", "80,443", "Of new connections, 1/12 (8.33 %) go to another backend than before."],
+    [
+      "80,443,8080",
+      "80,443",
+      "Of new connections to services that stay, 1/12 (8.33 %) go to another backend than before.",
+    ],
+  ])("of services %s, then %s, names those that stay where some do not", (before, after, sentence) => {
+    const change = compare(
+      rules({ ...weighted([3, 1]), ...ports(before) }),
+      rules({ ...weighted([2, 1]), ...ports(after) }),
+    );
+    expect(change.words[0]).toBe(sentence);
+  });
+
   test("is the same both ways", () => {
     fc.assert(
       fc.property(anyCase, fc.nat(19), ({ spec, target }, count) => {
