@@ -150,11 +150,11 @@ describe("drift", () => {
 
 describe("refused by the kernel", () => {
   test.each([
-    ["nftables", "dnat to 10.0.0.3 random persistent nonsense"],
-    ["nftables", "goto web.00000000"],
-    ["iptables nat", "-m nonsense -j ACCEPT"],
-    ["iptables nat", "-j NFLB-nowhere"],
-    ["iptables zevenet", "-j NFLB-nowhere"],
+    ["nftables", "dnat to ct mark map { 0x1 : 10.0.0.3 . 80 }"],
+    ["nftables", "goto web.farm.nowhere"],
+    ["iptables nat", "-m tcp --dport 80 -j ACCEPT"],
+    ["iptables nat", "-j NFLB-web.nowhere"],
+    ["iptables zevenet", "-j NFLB-web.nowhere"],
   ] as const)("%s: %s leaves the last good set, and says why", async (plane, extra) => {
     machine = await Machine.start();
     await machine.apply("web", ruleSet({ plane }));
@@ -231,6 +231,72 @@ describe("a gateway that lacks something", () => {
     await machine.sh("mv /etc/netfilter-lb /etc/elsewhere && ln -s /etc/elsewhere /etc/netfilter-lb");
     expect(await machine.apply("web", ruleSet())).toMatchObject({ code: 1 });
   });
+});
+
+describe("going back after a kill", () => {
+  test("in a take-over does not undo what the next apply stores", async () => {
+    machine = await Machine.start();
+    const [http, https, other] = ["203.0.113.10 tcp 80", "203.0.113.10 tcp 443", "203.0.113.12 tcp 80"];
+    await machine.apply("web", ruleSet({ services: [http, https] }));
+    await machine.sh("cp /etc/netfilter-lb/farms/web.rules /etc/before");
+    await machine.apply("db", ruleSet({ name: "db", services: [https] }));
+    await machine.apply("shop", ruleSet({ name: "shop", services: [other] }));
+    await machine.sh("cd /etc/netfilter-lb/farms; mv /etc/before web.rules; cp db.rules db.pending");
+    // Puts back what was stored, web without 443, and then has web take a service over.
+    const set = ruleSet({ services: [http, other] });
+    expect(await machine.apply("web", set)).toEqual({ code: 0, stdout: "applied: farm web\n", stderr: "" });
+    expect(await machine.stored("web")).toBe(set);
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+  });
+
+  test("needs the stored farms whole: where they cannot be read, none of them goes", async () => {
+    machine = await Machine.start();
+    await machine.apply("web", ruleSet());
+    await machine.apply("db", ruleSet({ name: "db", services: ["203.0.113.11 tcp 80"] }));
+    const good = await machine.rules();
+    await machine.apply("shop", ruleSet({ name: "shop", services: ["203.0.113.12 tcp 80"] }));
+    // An awk that dies in the middle, as for want of memory, wherever it reads all farms.
+    await machine.sh(`cat >/usr/local/bin/awk <<'EOF'
+#!/bin/sh
+for last; do :; done
+case $* in */farms/*.rules*/farms/*.rules) head -n 30 "$last"; exit 137 ;; esac
+exec /usr/bin/awk "$@"
+EOF
+      chmod 755 /usr/local/bin/awk`);
+    expect(await machine.remove("shop")).toMatchObject({ code: 0 });
+    expect(await machine.rules()).toBe(good);
+    await machine.sh("touch /etc/netfilter-lb/farms/x.pending");
+    expect(await machine.tool(["restore"])).toMatchObject({ code: 1, stdout: "" });
+    expect(await machine.rules()).toBe(good);
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 1, stdout: "" });
+    await machine.sh("rm /usr/local/bin/awk");
+    expect(await machine.tool(["restore"])).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.rules()).toBe(good);
+  });
+});
+
+test("a machine that starts without IPv6 gets its farms all the same, and says what is missing", async () => {
+  machine = await Machine.start();
+  await machine.apply("web", ruleSet({ services: ["203.0.113.10 tcp 80", "2001:db8::10 tcp 80"] }));
+  const good = await machine.rules();
+  await machine.sh("nft flush ruleset; mount -t tmpfs none /proc/sys/net/ipv6");
+  const outcome = await machine.tool(["restore"]);
+  expect(outcome).toMatchObject({ code: 6, stdout: "" });
+  expect(outcome.stderr).toContain("no net.ipv6.conf.all.forwarding");
+  expect(await machine.rules()).toBe(good);
+});
+
+test.each(["guarded0", "ranges"])("an interface may be called %s", async (name) => {
+  machine = await Machine.start();
+  const set = (backends: string[]) =>
+    ruleSet({ backends })
+      .replace(/ (services|guarded) \{/g, " interface_$1 {")
+      .replaceAll("{ 203.", `{ "${name}" . 203.`);
+  for (const backends of [["10.0.0.3"], ["10.0.0.4"]]) {
+    expect(await machine.apply("web", set(backends))).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+  }
+  expect(await machine.remove("web")).toMatchObject({ code: 0, stderr: "" });
 });
 
 describe("FORWARD that drops", () => {

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { plainEnvironment } from "../support/lab/process";
 import { PLANES, ruleSet } from "./fixtures";
 import { applyArguments, Machine, OWNER } from "./support";
 
@@ -52,6 +53,22 @@ describe("a damaged rule set", () => {
     ["a way out of its table", (set: string) => set.replace("\t\tmasquerade", "\t\t} } flush ruleset")],
     ["a way out behind a comment", (set: string) => set.replace("\t\tmasquerade", '\t\t"#" } }')],
     ["a file to include", (set: string) => set.replace("\t\tmasquerade", '\t\tinclude "/etc/shadow"')],
+    [
+      "a way out in a string of two lines",
+      (set: string) =>
+        set.replace(
+          "\t\tmasquerade",
+          '\t\tlog prefix "a\n" ; } ; delete table inet theirs ; add chain ip netfilter_lb web.x { log prefix "b\n" ;',
+        ),
+    ],
+    [
+      "an element for a shared set",
+      (set: string) => set.replace("\t\tmasquerade", "\t\tadd @guarded { ip saddr }"),
+    ],
+    ["another farm's chain", (set: string) => set.replace("\t\tmasquerade", "\t\tgoto db.1234abcd")],
+    ["a NUL", (set: string) => set.replace("\t\tmasquerade", "\t\tmasquerade \0 } }")],
+    ["a carriage return", (set: string) => set.replace("\t\tmasquerade", "\t\tmasquerade\r")],
+    ["a shared chain's name", (set: string) => set.replace("short-name web", "short-name OUTPUT")],
     ["a foreign table", (set: string) => `${set}add table ip theirs\n`],
     ["a service it does not name", (set: string) => set.replace(/tcp \. 443/g, "tcp . 22")],
     ["a foreign chain", (set: string) => set.replace(/goto web\./, "goto translate # web.")],
@@ -71,6 +88,22 @@ describe("a damaged rule set", () => {
     ["a service it does not name", (set: string) => set.replaceAll("--dport 80", "--dport 22")],
     ["another farm's chain", (set: string) => set.replaceAll("NFLB-web", "NFLB-db")],
     ["a deletion", (set: string) => set.replace("*nat\n", "*nat\n-F PREROUTING\n")],
+    ["a negation", (set: string) => set.replace("-A NFLB-INPUT -d", "-A NFLB-INPUT ! -d")],
+    [
+      "a service in a comment",
+      (set: string) =>
+        set.replace(
+          "-A NFLB-INPUT -d",
+          '-A NFLB-INPUT -m comment --comment "x -d 203.0.113.10/32 -p tcp --dport 80 y" -j DROP\n-A NFLB-INPUT -d',
+        ),
+    ],
+    ["a module of its own choice", (set: string) => set.replace("-m statistic", "-M /tmp/x -m statistic")],
+    [
+      "a foreign list",
+      (set: string) => set.replace("-m statistic", "-m recent --name theirs --remove -m statistic"),
+    ],
+    ["a jump to a foreign chain", (set: string) => set.replace(/-g NFLB-web\.\S+/, "-j DOCKER")],
+    ["a shared chain's name", (set: string) => set.replace("short-name web", "short-name INPUT")],
   ])("for iptables that holds %s is refused", async (_, change) => {
     expect(await machine.apply("web", change(ruleSet({ plane: "iptables nat" })))).toMatchObject({ code: 4 });
   });
@@ -124,6 +157,18 @@ describe("refused", () => {
     const outcome = await machine.apply("web2", set);
     expect(outcome).toMatchObject({ code: 3 });
     expect(outcome.stderr).toContain("short name web");
+  });
+
+  test.each(PLANES)("%s: a farm that changes to another's short name", async (plane) => {
+    await machine.apply("web", ruleSet({ plane }));
+    const other = ruleSet({ plane, name: "db", services: ["203.0.113.11 tcp 80"] });
+    await machine.apply("db", other, { owner: "a/b/c" });
+    const renamed = ruleSet({ plane })
+      .replaceAll("web.farm", "db.farm")
+      .replaceAll("NFLB-web", "NFLB-db")
+      .replace("short-name web", "short-name db");
+    await expectUntouched(() => machine.apply("web", renamed), 3);
+    await machine.tool(["retire", "--owner", "a/b/c"]);
   });
 
   test("an unknown version of the protocol", async () => {
@@ -182,6 +227,22 @@ describe("owners", () => {
 });
 
 describe("the command line", () => {
+  test("takes its commands from nobody's PATH behind sudo", async () => {
+    await machine.sh(
+      "mkdir /etc/mine; printf '#!/bin/sh\\ntouch /etc/ran\\n' >/etc/mine/awk; chmod 755 /etc/mine/awk",
+    );
+    const PATH = `/etc/mine:${plainEnvironment.PATH}`;
+    const list = () => machine.tool(["list"], { env: { ...plainEnvironment, PATH, SUDO_UID: "1000" } });
+    expect(await list()).toMatchObject({ code: 0, stderr: "" });
+    expect(await machine.sh("ls /etc/ran 2>/dev/null || echo none")).toBe("none\n");
+  });
+
+  test.each(["x", "-1", "08"])("refuses to wait %j seconds", async (seconds) => {
+    const env = { ...plainEnvironment, NETFILTER_LB_LOCK_WAIT: seconds };
+    const outcome = await machine.tool(["status"], { env });
+    expect(outcome).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(`"${seconds}"`) });
+  });
+
   test.each([
     [[]],
     [["frobnicate"]],
