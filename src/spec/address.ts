@@ -28,11 +28,18 @@ export function addressProblem(value: unknown): string | undefined {
   if (typeof value !== "string") return "is not an IP address; write it as text, such as 203.0.113.10";
   if (value.includes("/")) return "has a prefix length; give the address alone";
   if (value.includes("%")) return "has a zone; give an address that is routed";
+  if (hasPort(value)) return "has a port; give the address alone, and the port as a field of its own";
   if (isIP(value) === 0)
     return "is not an IP address; names are not resolved, because a rule holds addresses";
   if (/^::ffff:/i.test(canonical(value).text)) return "is an IPv4-mapped address; write it as IPv4";
   const { family, text } = canonical(value);
   return UNUSABLE.find(([, list]) => list.check(text, family === "ip" ? "ipv4" : "ipv6"))?.[0];
+}
+
+/** `10.0.0.3:80`, `[2001:db8::3]:80`. */
+function hasPort(text: string): boolean {
+  const address = /^(?:([\d.]+)|\[(.+)\]):\d+$/.exec(text);
+  return address !== null && isIP(address[1] ?? address[2]!) !== 0;
 }
 
 function canonical(text: string): Address {

@@ -54,6 +54,17 @@ describe("an address that no routed packet has is refused", () => {
       "is not an IP address; names are not resolved, because a rule holds addresses",
     ],
     ["a prefix", "10.0.0.3/32", "has a prefix length; give the address alone"],
+    ["a port", "10.0.0.3:80", "has a port; give the address alone, and the port as a field of its own"],
+    [
+      "a port after IPv6",
+      "[2001:db8::3]:80",
+      "has a port; give the address alone, and the port as a field of its own",
+    ],
+    [
+      "a name with a port",
+      "web.example.com:80",
+      "is not an IP address; names are not resolved, because a rule holds addresses",
+    ],
     ["a zone", "fe80::1%eth0", "has a zone; give an address that is routed"],
     ["IPv4-mapped", "::ffff:10.0.0.3", "is an IPv4-mapped address; write it as IPv4"],
     ["IPv4-mapped in hexadecimal", "::FFFF:a00:3", "is an IPv4-mapped address; write it as IPv4"],
