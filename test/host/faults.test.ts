@@ -185,6 +185,21 @@ describe("a gateway that lacks something", () => {
     expect(await machine.tool(["prepare", "--owner", OWNER])).toMatchObject({ code: 1 });
   });
 
+  test("room in /run: it never says that a kernel is in step which is not", async () => {
+    machine = await Machine.start();
+    const backends = [...Array(250).keys()].map((n) => `10.0.1.${n + 1}`);
+    await machine.apply("web", ruleSet({ backends }));
+    await machine.sh("nft flush chain ip netfilter_lb translate");
+    for (let kilobytes = 8; kilobytes <= 120; kilobytes += 8) {
+      await machine.sh(`mount -t tmpfs -o size=${kilobytes}k,mode=755 none /run`);
+      const outcome = await machine.tool(["verify"]);
+      expect([1, 6, 7]).toContain(outcome.code);
+      if (outcome.code !== 7) expect(outcome).toMatchObject({ stdout: "" });
+      await machine.sh("umount /run");
+    }
+    expect(await machine.tool(["verify"])).toMatchObject({ code: 7 });
+  });
+
   test.each([
     ["nft", "nftables", "nftables"],
     ["iptables-restore", "iptables nat", "iptables"],

@@ -66,6 +66,8 @@ describe("a damaged rule set", () => {
       (set: string) => set.replace("\t\tmasquerade", "\t\tadd @guarded { ip saddr }"),
     ],
     ["another farm's chain", (set: string) => set.replace("\t\tmasquerade", "\t\tgoto db.1234abcd")],
+    ["a name for an address", (set: string) => set.replaceAll("203.0.113.10", "cafe.de")],
+    ["another form of an address", (set: string) => set.replaceAll("203.0.113.10", "203.0.113.010")],
     ["a NUL", (set: string) => set.replace("\t\tmasquerade", "\t\tmasquerade \0 } }")],
     ["a carriage return", (set: string) => set.replace("\t\tmasquerade", "\t\tmasquerade\r")],
     ["a shared chain's name", (set: string) => set.replace("short-name web", "short-name OUTPUT")],
