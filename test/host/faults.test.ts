@@ -200,6 +200,22 @@ describe("a gateway that lacks something", () => {
     expect(await machine.tool(["verify"])).toMatchObject({ code: 7 });
   });
 
+  test.each(PLANES)("%s: room in /run: a farm is removed whole or stays", async (plane) => {
+    machine = await Machine.start();
+    const services = [...Array(200).keys()].map((n) => `203.0.113.${n} tcp 80`);
+    await machine.apply("web", ruleSet({ plane, services }));
+    const good = await machine.rules();
+    let code = 1;
+    for (let kilobytes = 4; code !== 0 && kilobytes <= 1024; kilobytes *= 2) {
+      await machine.sh(`mount -t tmpfs -o size=${kilobytes}k,mode=755 none /run`);
+      code = (await machine.remove("web")).code;
+      await machine.sh("umount /run");
+      if (code !== 0) expect(await machine.rules()).toBe(good);
+    }
+    expect(code).toBe(0);
+    expect(await machine.rules()).not.toContain("203.0.113");
+  });
+
   test.each([
     ["nft", "nftables", "nftables"],
     ["iptables-restore", "iptables nat", "iptables"],
