@@ -39,7 +39,8 @@ export function installCommand(owner: Owner, options: CallOptions): string {
 
 /** Prepares a machine whose owner installed the tool. */
 export function prepareCommand(owner: Owner, options: CallOptions): string {
-  return call(prepare(owner), options);
+  const missing = `${TOOL} is not installed: install it on the gateway, or leave that to the farm (tool: managed)`;
+  return `sh -c '[ -x ${TOOL} ] || { echo "${missing}" >&2; exit 6; }; exec ${call(prepare(owner), options)}'`;
 }
 
 function prepare(owner: Owner): string {

@@ -69,7 +69,7 @@ describe("on the same machine", () => {
     expect(steps).toEqual([]);
     await rewrite(stack, [farm("web", [edge(one, { name: "front-door" })])]);
     const changes = (await stack.previewJson()).steps.filter(({ op }) => op !== "same");
-    expect(changes.map(({ op }) => op)).toEqual(["update", "update"]);
+    expect(changes.map(({ op }) => op)).toEqual(["update", "update", "update"]);
     await move([farm("web", [edge(one, { name: "front-door" })])]);
     expect(await list(one)).toEqual(["web program/test/front-door nftables"]);
   });
