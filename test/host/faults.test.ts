@@ -148,6 +148,21 @@ describe("drift", () => {
   });
 });
 
+describe("a stored file that was edited by hand", () => {
+  test.each(PLANES)("%s: gives way to the set that is applied again", async (plane) => {
+    machine = await Machine.start();
+    const set = ruleSet({ plane });
+    await machine.apply("web", set);
+    const good = await machine.rules();
+    await machine.sh("sed -i 's/10\\.0\\.0\\.4/10.0.0.66/' /etc/netfilter-lb/farms/web.rules");
+    await machine.tool(["restore"]);
+    expect(await machine.rules()).not.toBe(good);
+    expect(await machine.apply("web", set)).toMatchObject({ code: 0, stdout: "applied: farm web\n" });
+    expect(await machine.rules()).toBe(good);
+    expect(await machine.stored("web")).toBe(set);
+  });
+});
+
 describe("refused by the kernel", () => {
   test.each([
     ["nftables", "dnat to ct mark map { 0x1 : 10.0.0.3 . 80 }"],
