@@ -38,10 +38,14 @@ function parseRule(family: Family, lines: Lines): NftRule {
   if (found) return { kind: "setMark", mark: Number(found[2]), mask: ~Number(found[1]) >>> 0 };
   found = lines.take(/^\t\tct mark set numgen (random|inc) mod (\d+) map \{$/);
   if (found)
-    return { kind: "chooseMark", ...generator(found), slots: parseSlots(lines, /^(0x[0-9a-f]+)$/).slots };
+    return {
+      kind: "chooseMark",
+      ...generator(found),
+      slots: parseSlots(lines, found, /^(0x[0-9a-f]+)$/).slots,
+    };
   found = lines.take(/^\t\tnumgen (random|inc) mod (\d+) vmap \{$/);
   if (found) {
-    const { slots, prefix } = parseSlots(lines, /^goto (\S+)\.([0-9a-f]+)$/);
+    const { slots, prefix } = parseSlots(lines, found, /^goto (\S+)\.([0-9a-f]+)$/);
     return { kind: "chooseChain", ...generator(found), slots, prefix };
   }
   found = lines.take(/^\t\t(meta l4proto .+? )?dnat to ct mark map \{$/);
@@ -64,20 +68,26 @@ function generator([, kind, modulus]: string[]): { generator: "random" | "inc"; 
   return { generator: kind as "random" | "inc", modulus: Number(modulus) };
 }
 
-/** @param verdict finds the mark, behind the prefix of a chain's name where there is one */
-function parseSlots(lines: Lines, verdict: RegExp): { slots: NftSlots[]; prefix: string } {
+/**
+ * @param choice as `generator` has it: every number below its modulus must have a slot
+ * @param verdict finds the mark, behind the prefix of a chain's name where there is one
+ */
+function parseSlots(lines: Lines, choice: string[], verdict: RegExp): { slots: NftSlots[]; prefix: string } {
+  let next = 0;
   let prefix = "";
   const slots: NftSlots[] = [];
   while (!lines.take(/^\t\t\}$/)) {
     const entry = /^\t\t\t(\d+)(?:-(\d+))? : ([^,]+), # (\S+) weight (\d+)$/.exec(lines.peek() ?? "");
     const found = entry && verdict.exec(entry[3]!);
-    if (!entry || !found) lines.fail();
+    if (!entry || !found || Number(entry[1]) !== next) lines.fail();
     lines.need(/./);
     const [, from, to = from, , key, weight] = entry;
     const mark = found[2] === undefined ? Number(found[1]) : Number.parseInt(found[2], 16);
     if (found[2] !== undefined) prefix = found[1]!;
     slots.push({ from: Number(from), to: Number(to), backend: { key: key!, mark, weight: Number(weight) } });
+    next = Number(to) + 1;
   }
+  if (next !== generator(choice).modulus) lines.fail();
   return { slots, prefix };
 }
 

@@ -74,3 +74,20 @@ test("a text that lacks a line, has one twice or another one, is refused in one 
     { numRuns: 300 },
   );
 });
+
+test.each([
+  ["the only one", "\t\t\t0 : ", 0xff],
+  ["one of several", "\t\t\t1 : ", undefined],
+])("a draw of which a number leads nowhere is refused: %s", (_, slot, markMask) => {
+  const backends = [{ address: "10.0.0.1" }, ...(markMask ? [] : [{ address: "10.0.0.2" }])];
+  const listeners = [{ address: "203.0.113.10", protocol: "sctp" as const, ports: "1-9" }];
+  const { ruleSet } = compile(
+    "web",
+    { listeners, backends },
+    { dataPlane: "nftables", ...(markMask && { markMask }) },
+  );
+  const lines = ruleSet.split("\n");
+  const kept = lines.filter((line) => !line.startsWith(slot));
+  expect(kept.length).toBe(lines.length - 1);
+  expect(() => readRuleSet(kept.join("\n"))).toThrow(/^rule set: 1 problem\n {2}.*line \d+ is /);
+});
