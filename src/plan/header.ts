@@ -1,5 +1,7 @@
+import { hex } from "../spec/check";
 import { formatService } from "../spec/service";
-import type { Plan } from "./plan";
+import { FULL_MASK } from "./mark";
+import type { Plan, PlannedBackend, Pool } from "./plan";
 
 /** The version of the rule set's form (docs/rule-set.md), which the tool on a gateway checks. */
 export const RULE_SET_VERSION = 1;
@@ -18,5 +20,15 @@ export function renderHeader(plan: Plan, dataPlane: string): string[] {
     `# short-name ${plan.shortName}`,
     `# data-plane ${dataPlane}`,
     ...plan.pools.flatMap((pool) => pool.services.map((service) => `# service ${formatService(service)}`)),
+    ...(plan.markMask === FULL_MASK ? [] : [`# mark-mask ${hex(plan.markMask)}`]),
+    ...(plan.onRemoval === "keep" ? [] : [`# on-removal ${plan.onRemoval}`]),
+    ...plan.pools.flatMap((pool) =>
+      pool.backends.filter(({ role }) => role !== "down").map((backend) => renderBackend(pool, backend)),
+    ),
   ];
+}
+
+/** `# backend 10.0.0.3:80 0xa9a5126d 3/4`, or `… 0/4 drain`. A backend that is down is not there. */
+function renderBackend({ total }: Pool, { key, mark, share, role }: PlannedBackend): string {
+  return `# backend ${key} ${hex(mark)} ${share}/${total}${role === "active" ? "" : ` ${role}`}`;
 }

@@ -1,4 +1,5 @@
 import { type Family, parseAddress } from "./address";
+import { isPort } from "./ports";
 import type { Problem } from "./problem";
 import { formatService, type Service, servicesOf, servicesOverlap } from "./service";
 import type { BackendSpec, FarmSpec, ListenerSpec, TargetSpec } from "./types";
@@ -117,6 +118,14 @@ export function backendKey({ address, port }: Pick<BackendSpec, "address" | "por
   const { family, text } = parseAddress(address)!;
   if (port === undefined) return text;
   return family === "ip" ? `${text}:${port}` : `[${text}]:${port}`;
+}
+
+/** The key of a backend that is named by text; undefined where that is no address, with or without a port. */
+export function canonicalKey(text: string): string | undefined {
+  const [, bracketed, plain, port] = /^(?:\[(.+)\]|([\d.]+)):(\d+)$/.exec(text) ?? [];
+  const address = bracketed ?? plain ?? text;
+  if (!parseAddress(address) || (port !== undefined && !isPort(Number(port)))) return undefined;
+  return backendKey({ address, ...(port !== undefined && { port: Number(port) }) });
 }
 
 function checkTwins(backends: Entry<BackendSpec>[]): Problem[] {
