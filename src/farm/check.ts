@@ -1,6 +1,7 @@
 import { relations, soundness, specError } from "../spec";
 import { parseAddress } from "../spec/address";
-import { checkTarget, type Soundness } from "../spec/check";
+import { checkTarget } from "../spec/check-target";
+import type { Soundness } from "../spec/entry";
 import { gatewayNameProblem } from "../spec/name";
 import { isPort } from "../spec/ports";
 import { type Problem, show } from "../spec/problem";

@@ -3,6 +3,9 @@ import { BlockList, isIP, SocketAddress } from "node:net";
 /** nftables' name of an address family; iptables has `iptables` and `ip6tables` for them. */
 export type Family = "ip" | "ip6";
 
+/** What messages call an address family. */
+export const FAMILY_NAME: Record<Family, string> = { ip: "IPv4", ip6: "IPv6" };
+
 /** An address in its one canonical text (RFC 5952 for IPv6). */
 export interface Address {
   family: Family;

@@ -1,7 +1,9 @@
 /**
  * Checks what a user wrote, as a whole: every problem at once, each with its path, the value and what would be right.
  */
-import { checkFarm, checkTarget, type Soundness } from "./check";
+import { checkFarm } from "./check-farm";
+import { checkTarget } from "./check-target";
+import type { Soundness } from "./entry";
 import { type Problem, SpecError, show } from "./problem";
 import { checkName, checkShape, PENDING, schemas } from "./schema";
 import type { FarmSpec, TargetSpec } from "./types";
@@ -53,6 +55,7 @@ export function specError(name: unknown, problems: readonly Problem[]): SpecErro
 
 /** Tells whether what stands at a path is known, and no problem was found at, above or below it. */
 export function soundness(spec: unknown, problems: readonly Problem[]): Soundness {
+  if (problems.some(({ path }) => path.length === 0)) return () => false;
   const wrong = new Set(problems.map(({ path }) => path.join(".")));
   const holdsWrong = new Set(problems.flatMap(({ path }) => beginnings(path)));
   return (...path) => {
@@ -76,6 +79,6 @@ function beginnings(path: readonly PropertyKey[]): string[] {
 function hasPending(value: unknown): boolean {
   return (
     value === PENDING ||
-    (typeof value === "object" && value !== null && Object.values(value).includes(PENDING))
+    (typeof value === "object" && value !== null && Object.values(value).some(hasPending))
   );
 }

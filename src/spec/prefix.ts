@@ -28,9 +28,11 @@ export function parsePrefix(text: string): Prefix | undefined {
 /** Why `value` is not a network or an address; undefined where it is one. */
 export function prefixProblem(value: unknown): string | undefined {
   if (typeof value !== "string") return "is not a network; write it as text, such as 198.51.100.0/24";
-  if (parsePrefix(value)) return undefined;
   const [address, length] = value.split("/");
-  if (isIP(address ?? "") === 0) return "is not a network or an IP address, such as 198.51.100.0/24";
+  if (address!.includes("%")) return "has a zone; give a network that is routed";
+  if (/^::ffff:/i.test(parseAddress(address!)?.text ?? "")) return "is IPv4-mapped; write it as IPv4";
+  if (parsePrefix(value)) return undefined;
+  if (isIP(address!) === 0) return "is not a network or an IP address, such as 198.51.100.0/24";
   const bits = isIP(address!) === 4 ? 32 : 128;
   if (!/^(0|[1-9]\d{0,2})$/.test(length ?? "") || Number(length) > bits)
     return `has no prefix length between 0 and ${bits}`;
@@ -94,6 +96,20 @@ export function withoutNested(prefixes: readonly Prefix[]): Prefix[] {
     if (!before || prefix.first > before.last) kept.push(prefix);
   }
   return kept;
+}
+
+/** Addresses that follow one another, `first` and `last` included. */
+export type AddressRange = Pick<Prefix, "first" | "last">;
+
+/** The same addresses in the fewest ranges, lowest first. */
+export function mergedRanges(prefixes: readonly Prefix[]): AddressRange[] {
+  const ranges: AddressRange[] = [];
+  for (const { first, last } of withoutNested(prefixes)) {
+    const before = ranges.at(-1);
+    if (before && before.last + 1n === first) before.last = last;
+    else ranges.push({ first, last });
+  }
+  return ranges;
 }
 
 /** Whether a network holds an address. @param address canonical, of the same family */

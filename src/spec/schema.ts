@@ -1,9 +1,22 @@
 import { z } from "zod";
 import { addressProblem } from "./address";
+import { canonicalKey } from "./check";
 import { gatewayNameProblem, nameProblem } from "./name";
 import { isPort, portsProblem } from "./ports";
+import { prefixProblem } from "./prefix";
 import { type Problem, show } from "./problem";
-import { Algorithm, DataPlane, Layout, Protocol, SourceNat } from "./types";
+import {
+  AffinityKey,
+  Algorithm,
+  BackendState,
+  DataPlane,
+  Helper,
+  Layout,
+  OnRemoval,
+  Protocol,
+  SourceNat,
+  WhenEmpty,
+} from "./types";
 
 /** Stands for a value that is not known before an update: it is neither right nor wrong yet. */
 export const PENDING = Symbol("pending");
@@ -68,7 +81,7 @@ const mark = leaf((value) =>
 const sourceNat = leaf((value) =>
   Object.values<unknown>(SourceNat).includes(value) || addressProblem(value) === undefined
     ? undefined
-    : "is not none, masquerade, vip or an IP address",
+    : "is not none, masquerade, vip, auto or an IP address",
 );
 
 const interfaceName = leaf((value) =>
@@ -99,17 +112,64 @@ const listener = object({
   ports: leaf(portsProblem).optional(),
 });
 
+/** As many as a connection tracking table of the largest machines holds. */
+const connections = integer(1, 16_777_216);
+const perSecond = integer(1, 10_000);
+
 const backend = object({
   address: required("give the address of the machine that serves", address),
   port: port.optional(),
-  weight: integer(1, 65535, "; to take a backend out of service remove it").optional(),
+  weight: integer(1, 65535, "; to take a backend out of service set its state to drain or down").optional(),
   mark: mark.optional(),
+  state: oneOf(BackendState).optional(),
+  priority: integer(0, 65535).optional(),
+  maxConnections: connections.optional(),
+});
+
+const affinity = object({
+  by: required(`give one of ${Object.values(AffinityKey).join(", ")}`, oneOf(AffinityKey)),
+  timeoutSeconds: required("give the seconds that a client is remembered", integer(1, 2_147_483)),
+  maxEntries: integer(1, 16_777_216, "; to remember nobody leave affinity out").optional(),
+});
+
+const network = required("give a network, such as 198.51.100.0/24", leaf(prefixProblem));
+
+const pin = object({
+  source: network,
+  backend: required("give a backend's address, with its port where it has one", leaf(keyProblem)),
+});
+
+function keyProblem(value: unknown): string | undefined {
+  return typeof value === "string" && canonicalKey(value) !== undefined
+    ? undefined
+    : "is not a backend's address, with its port where it has one, such as 10.0.0.3 or 10.0.0.3:80";
+}
+
+const limits = object({
+  maxConnections: connections.optional(),
+  newConnectionsPerSecond: perSecond.optional(),
+  burst: perSecond.optional(),
+  perSource: object({
+    newConnectionsPerSecond: required("give how many a second", perSecond),
+    burst: perSecond.optional(),
+  }).optional(),
+});
+
+const log = object({
+  // iptables takes 29 characters (`struct xt_log_info`); no blank, since the tool takes no quotes.
+  prefix: leaf((value) =>
+    typeof value === "string" && /^[A-Za-z0-9_.:=-]{1,28}$/.test(value)
+      ? undefined
+      : 'is not a prefix; it has 1 to 28 letters, digits, and "_", ".", ":", "=", "-"',
+  ).optional(),
+  perSecond: perSecond.optional(),
+  burst: perSecond.optional(),
 });
 
 /** More backends than a mark in 16 bits, or a rule set that one can read, has room for. */
 const MAX_BACKENDS = 65_535;
 
-function list(item: z.ZodType, what: string, max: number) {
+function anyList(item: z.ZodType, what: string, max: number) {
   return z
     .array(item, {
       error: ({ input }) => {
@@ -117,8 +177,18 @@ function list(item: z.ZodType, what: string, max: number) {
         return `${input === undefined ? "is missing" : `${show(input)} is not a list`}; give ${what}`;
       },
     })
-    .min(1, { error: `is empty; give ${what}` })
     .max(max, { error: (issue) => `has ${(issue.input as unknown[]).length} entries; ${max} are allowed` });
+}
+
+function list(item: z.ZodType, what: string, max: number, remedy = `give ${what}`) {
+  return anyList(item, what, max).min(1, { error: `is empty; ${remedy}` });
+}
+
+const MAX_NETWORKS = 65_536;
+
+/** Networks may come from elsewhere as a whole, however many they are. */
+function networks(schema: z.ZodType) {
+  return z.preprocess((value) => (value === PENDING ? undefined : value), schema.optional());
 }
 
 const farmFields = {
@@ -126,6 +196,30 @@ const farmFields = {
   backends: list(backend, "at least one backend", MAX_BACKENDS),
   algorithm: oneOf(Algorithm).optional(),
   sourceNat: sourceNat.optional(),
+  localNetworks: networks(
+    list(network, "client networks", MAX_NETWORKS, "name a network, or take sourceNat none"),
+  ),
+  prefixLength: integer(1, 32).optional(),
+  prefixLength6: integer(1, 128).optional(),
+  slots: integer(16, 65_536).optional(),
+  affinity: affinity.optional(),
+  pins: anyList(pin, "a list of pins", MAX_NETWORKS).optional(),
+  minActive: integer(1, MAX_BACKENDS).optional(),
+  whenEmpty: oneOf(WhenEmpty).optional(),
+  onRemoval: oneOf(OnRemoval).optional(),
+  limits: limits.optional(),
+  allow: networks(
+    list(
+      network,
+      "the networks to serve",
+      MAX_NETWORKS,
+      "that would shut out everybody: name the networks to serve, or leave it out",
+    ),
+  ),
+  deny: networks(anyList(network, "the networks to shut out", MAX_NETWORKS)),
+  looseTcp: flag.optional(),
+  helper: oneOf(Helper).optional(),
+  log: log.optional(),
 };
 
 const targetFields = {

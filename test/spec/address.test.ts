@@ -93,7 +93,7 @@ describe("an address that no routed packet has is refused", () => {
   test("as a source of SNAT too", () => {
     const spec = { ...FARM, sourceNat: "127.0.0.1" };
     expect(() => compile("web", spec, NFTABLES)).toThrow(
-      'sourceNat: "127.0.0.1" is not none, masquerade, vip or an IP address',
+      'sourceNat: "127.0.0.1" is not none, masquerade, vip, auto or an IP address',
     );
   });
 });

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FARM, TARGETS } from "./farms";
-import { problemsOf } from "./problems";
+import { BACKEND_FIELDS, FARM_FIELDS, problemsOf } from "./problems";
 
 /** A farm from an untyped language may be anything: it compiles or is told why not, and nothing else ever happens. */
 
 describe("what is no farm at all is told so", () => {
-  const fields = "is not an object; its fields are listeners, backends, algorithm, sourceNat";
+  const fields = `is not an object; its fields are ${FARM_FIELDS}`;
   test.each<[string, unknown]>([
     ["null", null],
     ["undefined", undefined],
@@ -34,12 +34,12 @@ describe("odd objects are what their fields are", () => {
     ).toEqual([]));
   test("a field called __proto__ is one too many", () => {
     expect(spec(JSON.parse('{ "address": "10.0.0.3", "__proto__": { "weight": 5 } }'))).toEqual([
-      "backends[0].__proto__: is not a field here; there are address, port, weight, mark",
+      `backends[0].__proto__: is not a field here; there are ${BACKEND_FIELDS}`,
     ]);
   });
   test("a field with a line break in its name", () => {
     expect(spec({ address: "10.0.0.3", "a\nb": 1 })).toEqual([
-      'backends[0]["a\\nb"]: is not a field here; there are address, port, weight, mark',
+      `backends[0]["a\\nb"]: is not a field here; there are ${BACKEND_FIELDS}`,
     ]);
   });
   test("a list with holes", () => expect(problemsOf({ ...FARM, backends: new Array(2) })).toHaveLength(2));

@@ -3,6 +3,7 @@ import { relations } from "../../src/spec";
 import { formatProblem } from "../../src/spec/problem";
 import { checkShape, PENDING, schemas } from "../../src/spec/schema";
 import { FARM } from "./farms";
+import { BACKEND_FIELDS } from "./problems";
 
 /** What is told of a farm of which parts are known only after other resources are made. */
 function problemsOf(spec: unknown): string[] {
@@ -44,7 +45,7 @@ describe("what is known beside it is checked", () => {
     [
       "in the same backend",
       { backends: [{ address: PENDING, weight: 0 }] },
-      "backends[0].weight: 0 is not between 1 and 65535; to take a backend out of service remove it",
+      "backends[0].weight: 0 is not between 1 and 65535; to take a backend out of service set its state to drain or down",
     ],
     [
       "in others",
@@ -54,7 +55,7 @@ describe("what is known beside it is checked", () => {
     [
       "a field's name",
       { backends: [{ address: PENDING, wieght: PENDING }] },
-      "backends[0].wieght: is not a field here; there are address, port, weight, mark",
+      `backends[0].wieght: is not a field here; there are ${BACKEND_FIELDS}`,
     ],
     [
       "a list cannot be looked into",

@@ -1,6 +1,12 @@
 import { compile, formatProblem, SpecError } from "../../src/core";
 import { FARM, NFTABLES } from "./farms";
 
+/** The fields that an error names. */
+export const BACKEND_FIELDS = "address, port, weight, mark, state, priority, maxConnections";
+export const FARM_FIELDS =
+  "listeners, backends, algorithm, sourceNat, localNetworks, prefixLength, prefixLength6, slots, affinity, pins, " +
+  "minActive, whenEmpty, onRemoval, limits, allow, deny, looseTcp, helper, log";
+
 /** What a farm is told, a line a problem; an empty list where it compiles. Everything is of the wrong type on purpose. */
 export function problemsOf(
   spec: unknown,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { FARM } from "./farms";
-import { problemsOf } from "./problems";
+import { BACKEND_FIELDS, problemsOf } from "./problems";
 
 /** What no single field shows: fields that contradict each other. */
 
@@ -106,7 +106,7 @@ describe("what cannot work together", () => {
         ],
       },
       [
-        "backends: weights make a round of 131069 turns; 16384 are allowed with roundRobin: take smaller weights, or random",
+        "backends: weights of the IPv4 backends make a round of 131069 turns; 16384 are allowed with roundRobin: take smaller weights, or random",
       ],
     ],
     [
@@ -132,9 +132,9 @@ test("every problem comes at once, in the order of the fields", () => {
   expect(problemsOf(spec, { name: "no good", target: { dataPlane: "tc" } })).toEqual([
     'name: "no good" is not a name; use letters, digits and single "-" or "_", a letter first',
     'listeners[0].address: "203.0.113" is not an IP address; names are not resolved, because a rule holds addresses',
-    "backends[0].weight: 0 is not between 1 and 65535; to take a backend out of service remove it",
-    "backends[0].colour: is not a field here; there are address, port, weight, mark",
-    'algorithm: "fastest" is not one of random, roundRobin',
+    "backends[0].weight: 0 is not between 1 and 65535; to take a backend out of service set its state to drain or down",
+    `backends[0].colour: is not a field here; there are ${BACKEND_FIELDS}`,
+    'algorithm: "fastest" is not one of random, roundRobin, sourceHash, flowHash',
     `listeners[2]: ${VIP} tcp 80 is claimed by listeners[1] already; claim each port once`,
     `backends[1].address: "${VIP}" is the address of listeners[1]; a packet sent there would come back`,
     'dataPlane: "tc" is not one of nftables, iptables',
