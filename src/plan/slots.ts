@@ -16,14 +16,17 @@ import { createHash } from "node:crypto";
  * @returns each slot's index into `backends`
  */
 export function assignSlots(backends: readonly { key: string; weight: number }[], slots: number): number[] {
-  const identities = backends.map(({ key }) => createHash("sha256").update(key).digest().readInt32BE(0));
+  // Two words, because one of 32 bits is alike in one of a few thousand farms of 1,000 backends, and such twins share nothing.
+  const digests = backends.map(({ key }) => createHash("sha256").update(key).digest());
+  const high = Int32Array.from(digests, (digest) => digest.readInt32BE(0));
+  const low = Int32Array.from(digests, (digest) => digest.readInt32BE(4));
   const alike = backends.every(({ weight }) => weight === backends[0]!.weight);
   return Array.from({ length: slots }, (_, slot) => {
     const salt = mix(slot + SALT);
     let best = 0;
     let highest = -1;
     for (let i = 0; i < backends.length; i++) {
-      const draw = mix(identities[i]! ^ salt) + 0.5;
+      const draw = mix(mix(high[i]! ^ salt) ^ low[i]!) + 0.5;
       // −ln of a uniform draw, over the weight, is smallest with a chance in proportion to the weight.
       const score = alike ? draw : backends[i]!.weight / -Math.log(draw / 2 ** 32);
       if (score < highest || (score === highest && backends[i]!.key > backends[best]!.key)) continue;
