@@ -44,7 +44,7 @@ function remedy(wrong: string, keys: readonly string[]): string {
   if (meant.length === 0) return `there are ${few(keys)}`;
   if (parseKey(wrong)!.port === undefined) return `write its port too: ${few(meant)}`;
   const plain = meant.find((key) => parseKey(key)!.port === undefined);
-  return plain ? `it has no port of its own there: write ${plain}` : `there is ${few(meant)}`;
+  return plain ? `it has no port of its own: write ${plain}` : `there is ${few(meant)}`;
 }
 
 function few(keys: readonly string[]): string {

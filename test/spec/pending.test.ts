@@ -36,6 +36,33 @@ describe("what is not known yet is neither right nor wrong", () => {
       "a port that may be claimed",
       { listeners: [PENDING, 80].map((port) => ({ address: "203.0.113.10", protocol: "tcp", port })) },
     ],
+    [
+      "states and tiers",
+      { backends: [{ address: "10.0.0.3", state: PENDING, priority: PENDING }], minActive: 5 },
+    ],
+    ["a hash that may be", { algorithm: PENDING, prefixLength: 24, slots: 64 }],
+    ["a prefix", { algorithm: "roundRobin", prefixLength: PENDING, prefixLength6: PENDING, slots: PENDING }],
+    ["every part of affinity", { affinity: { by: PENDING, timeoutSeconds: PENDING, maxEntries: PENDING } }],
+    ["a pin's backend", { pins: [{ source: "198.51.100.0/24", backend: PENDING }] }],
+    ["a pin's source", { pins: [PENDING, PENDING].map((source) => ({ source, backend: "10.0.0.3" })) }],
+    [
+      "a backend that may be pinned",
+      { backends: [{ address: PENDING }], pins: [{ source: "198.51.100.0/24", backend: "10.0.0.9" }] },
+    ],
+    ["limits", { limits: { maxConnections: PENDING, newConnectionsPerSecond: PENDING, burst: PENDING } }],
+    ["a rate that its burst may go with", { limits: { newConnectionsPerSecond: PENDING, burst: 5 } }],
+    ["a limit by source", { limits: { perSource: { newConnectionsPerSecond: PENDING, burst: PENDING } } }],
+    ["a network of a list", { allow: ["2001:db8::/32", PENDING], deny: ["0.0.0.0/0", PENDING] }],
+    ["a whole list", { allow: PENDING, deny: PENDING, localNetworks: PENDING, sourceNat: "auto" }],
+    ["who is allowed of those who are denied", { allow: PENDING, deny: ["0.0.0.0/0"] }],
+    ["whether addresses stay", { sourceNat: PENDING, localNetworks: ["10.0.0.0/24"] }],
+    ["a helper", { helper: PENDING }],
+    [
+      "a protocol that a helper may speak",
+      { listeners: [{ address: "203.0.113.10", protocol: PENDING }], helper: "tftp", looseTcp: true },
+    ],
+    ["the rest", { minActive: PENDING, whenEmpty: PENDING, onRemoval: PENDING, looseTcp: PENDING }],
+    ["a log", { log: { prefix: PENDING, perSecond: PENDING, burst: PENDING } }],
     ["an address that may be a twin", { backends: [{ address: PENDING }, { address: PENDING }] }],
   ])("%s", (_, fields) => expect(problemsOf({ ...FARM, ...fields })).toEqual([]));
 });
@@ -61,6 +88,21 @@ describe("what is known beside it is checked", () => {
       "a list cannot be looked into",
       { backends: PENDING },
       "backends: is not known yet; write it out, with an Output only where a single text or number stands",
+    ],
+    [
+      "nor affinity",
+      { affinity: PENDING },
+      "affinity: is not known yet; write it out, with an Output only where a single text or number stands",
+    ],
+    [
+      "nor a list of pins",
+      { pins: PENDING },
+      "pins: is not known yet; write it out, with an Output only where a single text or number stands",
+    ],
+    [
+      "beside a network",
+      { deny: [PENDING, "10.0.0.7/8"] },
+      'deny[1]: "10.0.0.7/8" has bits behind its prefix; write 10.0.0.0/8',
     ],
     [
       "nor an entry",
