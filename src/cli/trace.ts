@@ -1,5 +1,5 @@
 import type { Explanation } from "../explain/explain";
-import { type Effect, formatOutcome, formatPlace, formatSource, type Step } from "../explain/trace";
+import { type Effect, formatOutcome, formatPlace, formatSource, REJECTED, type Step } from "../explain/trace";
 import { Fraction, type Ratio } from "../plan/fraction";
 import { sayShare } from "../report/share";
 import { hex } from "../spec/check";
@@ -49,6 +49,20 @@ function sayEffect(effect: Effect): string {
       return "let through";
     case "drop":
       return "dropped";
+    case "reject":
+      return `answered with ${REJECTED[effect.with]}`;
+    case "return":
+      return "back from this chain, untranslated";
+    case "remember":
+      return `remembered for ${effect.seconds} s`;
+    case "forget":
+      return "forgotten";
+    case "helper":
+      return `the kernel's helper for ${effect.helper} reads along`;
+    case "log":
+      return `a line in the kernel's log that begins with ${effect.prefix}`;
+    case "count":
+      return "counted";
     default:
       throw effect satisfies never;
   }

@@ -5,11 +5,12 @@ import { makePlan, type Plan } from "../plan/plan";
 import { assertValid } from "../spec";
 import type { FarmSpec, TargetSpec } from "../spec/types";
 import { kernelChance } from "./chance";
+import { checkPacket } from "./check-packet";
 import { recall } from "./conntrack";
 import { traceIptables } from "./iptables";
 import { traceNftables } from "./nftables";
 import { byDraw, byTurn, everyWay, type Oracle, type Way } from "./oracle";
-import { type Arrival, checkPacket, type Packet } from "./packet";
+import type { Arrival, Packet } from "./packet";
 import type { End, Outcome, Step, Trace } from "./trace";
 
 /** What happens to a packet. */
@@ -43,8 +44,8 @@ export interface Possibility {
 export function explain(name: string, spec: FarmSpec, packet: Packet, target: TargetSpec): Explanation {
   assertValid(name, spec, target);
   const plan = makePlan(name, spec, target);
-  const arrival = checkPacket(packet, plan);
-  const held = recall(plan, arrival);
+  const held = recall(plan, checkPacket(packet, plan));
+  const arrival = held.packet;
   const trace = tracerOf(plan, target);
   const walk = (oracle: Oracle): Trace => {
     const { steps, end } = trace(arrival, { ...held.end }, oracle);
@@ -97,8 +98,10 @@ function tracerOf(plan: Plan, target: TargetSpec): (packet: Arrival, end: End, o
   }
 }
 
-function outcomeOf(packet: Arrival, { dropped, translation, source, mark }: End): Outcome {
-  if (dropped) return { kind: "dropped", mark };
+function outcomeOf(packet: Arrival, { dropped, rejected, translation, source, mark }: End): Outcome {
+  // Of a connection that is not let in nothing stays, its mark included.
+  if (dropped) return { kind: "dropped", by: dropped, mark: packet.mark };
+  if (rejected) return { kind: "rejected", with: rejected, mark: packet.mark };
   if (!translation) return { kind: "untouched", mark };
   return {
     kind: "translated",

@@ -85,7 +85,7 @@ export function traceIptables(
   const apply = (target: IptTarget): Effect | undefined => {
     switch (target.kind) {
       case "drop":
-        end.dropped = true;
+        end.dropped = "guard";
         return { kind: "drop" };
       case "accept":
         return { kind: "accept" };

@@ -116,7 +116,7 @@ export function traceNftables(set: NftRuleSet, packet: Arrival, end: End, oracle
   const guard = own ? "output_guard" : "guard";
   if (end.translation)
     note(entrance, guard, "ct status dnat accept", true, "it was translated", { kind: "accept" });
-  else end.dropped = pass(entrance, guard, "guard") !== undefined;
+  else if (pass(entrance, guard, "guard")) end.dropped = "guard";
   if (end.translation && packet.state === "new") pass("postrouting", "source", "source");
   return { steps, end };
 }

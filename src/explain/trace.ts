@@ -1,4 +1,5 @@
 import { hex } from "../spec/check";
+import type { Limit } from "./packet";
 
 /** The kernel's places at which rules are asked. */
 export type Hook = "prerouting" | "input" | "forward" | "output" | "postrouting";
@@ -12,7 +13,31 @@ export type Effect =
   | { kind: "source"; source: Source }
   | { kind: "goto"; chain: string }
   | { kind: "accept" }
-  | { kind: "drop" };
+  | { kind: "drop" }
+  | { kind: "reject"; with: Rejection }
+  /** Leaves the chain: of iptables, where the connection stays untranslated and the guard drops it. */
+  | { kind: "return" }
+  /** Affinity: a table remembers the client's backend for `seconds`, or forgets it. */
+  | { kind: "remember"; seconds: number }
+  | { kind: "forget" }
+  | { kind: "helper"; helper: string }
+  | { kind: "log"; prefix: string }
+  | { kind: "count" };
+
+/** What a client is answered that finds no backend: a TCP reset, or ICMP port unreachable. */
+export type Rejection = "tcp-reset" | "port-unreachable";
+
+/** Why a packet is dropped. */
+export type DropReason =
+  /** It is for a service and was not translated: no first packet of a connection, or one that began before the farm. */
+  | "guard"
+  /** A tcp connection's first packet that is no SYN. */
+  | "noSyn"
+  | "denied"
+  | "notAllowed"
+  | "noBackend"
+  /** A limit that is exhausted. */
+  | Limit;
 
 export interface Place {
   address: string;
@@ -46,8 +71,9 @@ export interface Step {
 /** What becomes of the packet. */
 export type Outcome =
   | { kind: "translated"; to: Place; source: Source; mark: number }
-  /** By the farm's guard. */
-  | { kind: "dropped"; mark: number }
+  | { kind: "dropped"; by: DropReason; mark: number }
+  /** Answered, since no backend is active. */
+  | { kind: "rejected"; with: Rejection; mark: number }
   /** No rule of this farm translated or dropped it: it goes where the gateway's other rules and routes send it. */
   | { kind: "untouched"; mark: number };
 
@@ -65,7 +91,8 @@ export interface Trace {
 }
 
 export interface End {
-  dropped: boolean;
+  dropped: DropReason | undefined;
+  rejected: Rejection | undefined;
   translation: Translation | undefined;
   /** Undefined: the packet's own. */
   source: { kind: "masquerade" } | { kind: "address"; address: string } | undefined;
@@ -90,13 +117,33 @@ export function formatOutcome(outcome: Outcome): string {
     case "translated":
       return `to ${formatPlace(outcome.to)}, ${formatSource(outcome.source)}, mark ${hex(outcome.mark)}`;
     case "dropped":
-      return "dropped by the farm's guard";
+      return `dropped ${DROPPED[outcome.by]}`;
+    case "rejected":
+      return `no backend is active: answered with ${REJECTED[outcome.with]}`;
     case "untouched":
       return "untouched: no rule of this farm is about it";
     default:
       throw outcome satisfies never;
   }
 }
+
+const DROPPED: Record<DropReason, string> = {
+  guard: "by the farm's guard",
+  noSyn: "as a tcp connection that does not begin with a SYN",
+  denied: "because deny has its source",
+  notAllowed: "because allow has not its source",
+  noBackend: "because no backend is active",
+  connections: "by the farm's limit of connections",
+  backendConnections: "by its backend's limit of connections",
+  rate: "by the farm's limit of new connections a second",
+  sourceRate: "by the limit of new connections a second for its source",
+};
+
+/** In words. */
+export const REJECTED: Record<Rejection, string> = {
+  "tcp-reset": "a TCP reset",
+  "port-unreachable": "ICMP port unreachable",
+};
 
 /** `source masqueraded`. */
 export function formatSource(source: Source): string {

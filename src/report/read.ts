@@ -1,4 +1,5 @@
 import { kernelChance } from "../explain/chance";
+import { startOf } from "../explain/conntrack";
 import { traceIptables } from "../explain/iptables";
 import { traceNftables } from "../explain/nftables";
 import { everyWay, type Oracle } from "../explain/oracle";
@@ -126,7 +127,8 @@ function follow(services: readonly Service[], rules: Rules): Pick<ReadFarm, "bac
     const [first, ...others] = services.filter((service) => service.family === family);
     if (!first) continue;
     const send = (service: Service) => (oracle: Oracle) => {
-      const { end } = rules.trace(packetTo(service, rules.facts.interface), start(), oracle);
+      const packet = packetTo(service, rules.facts.interface);
+      const { end } = rules.trace(packet, startOf(packet), oracle);
       if (!end.translation) throw notARuleSet(`leads packets to ${service.address} nowhere`);
       seen.add(sourceOf(end, service));
       return { ...end, translation: end.translation };
@@ -145,8 +147,6 @@ function follow(services: readonly Service[], rules: Rules): Pick<ReadFarm, "bac
   return { backends: [...backends.values()], sourceNat: [...seen].join(", ") };
 }
 
-const start = (): End => ({ dropped: false, translation: undefined, source: undefined, mark: 0 });
-
 /** Goes one way of many. */
 const FIRST: Oracle = {
   draw: (chances) => chances.findIndex((chance) => !chance.isZero()),
@@ -160,11 +160,15 @@ function packetTo({ family, address, protocol, ports }: Service, enters: string 
     source: family === "ip" ? "192.0.2.1" : "2001:db8::1",
     destination: address,
     protocol: protocol === "all" ? "icmp" : protocol,
+    sourcePort: undefined,
     port: protocol === "all" ? undefined : ports.to,
     interface: enters,
     from: "client",
     state: "new",
     mark: 0,
+    syn: protocol === "tcp",
+    remembered: undefined,
+    over: new Set(),
   };
 }
 

@@ -187,7 +187,7 @@ describe("a packet that is wrong is told what would be right", () => {
       FARM,
       NFTABLES,
       [
-        "3 is not an object; its fields are source, destination, protocol, sourcePort, destinationPort, interface, from, state, mark, draw, turn",
+        "3 is not an object; its fields are source, destination, protocol, sourcePort, destinationPort, interface, from, state, mark, syn, affinity, over, draw, turn",
       ],
     ],
     [
@@ -278,7 +278,7 @@ describe("a packet that is wrong is told what would be right", () => {
       FARM,
       NFTABLES,
       [
-        "sport: is not a field here; there are source, destination, protocol, sourcePort, destinationPort, interface, from, state, mark, draw, turn",
+        "sport: is not a field here; there are source, destination, protocol, sourcePort, destinationPort, interface, from, state, mark, syn, affinity, over, draw, turn",
       ],
     ],
   ])("%j", (packet, spec, target, problems) => {
