@@ -1,3 +1,4 @@
+import type { Rules } from "../report/rules";
 import { show } from "../spec/problem";
 import { InputError } from "./errors";
 
@@ -10,15 +11,6 @@ export interface Planned {
   /** The gateway is given up (`gone: true`): nothing dials it. */
   gone: boolean;
 }
-
-/** A rule set as a preview shows it. */
-export type Rules =
-  | { kind: "text"; text: string }
-  | { kind: "none" }
-  /** A secret is in it, and hides all of it. */
-  | { kind: "secret" }
-  /** A value in it is known only after an update, and hides all of it. */
-  | { kind: "unknown" };
 
 /** What the engine writes in the place of an unknown (sdk/go/common/resource/plugin, UnknownStringValue). */
 const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";

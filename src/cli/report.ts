@@ -2,8 +2,9 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { compare } from "../report/compare";
 import type { ServiceMoves } from "../report/comparison";
+import { isHidden, sayRules, textOf } from "../report/rules";
 import { UsageError } from "./errors";
-import { type Planned, type Rules, readPreview } from "./preview";
+import { type Planned, readPreview } from "./preview";
 
 /** `netfilter-lb report`. @returns what it prints */
 export function reportCommand(args: readonly string[]): string {
@@ -90,35 +91,12 @@ function findMoves(planned: readonly Planned[]): Map<Planned, Required<ServiceMo
 }
 
 function isTold({ before, after }: Planned): boolean {
-  const told = ({ kind }: Rules) => kind === "text" || kind === "none";
-  return told(before) && told(after) && (before.kind === "text" || after.kind === "text");
+  return !isHidden(before) && !isHidden(after) && (before.kind === "text" || after.kind === "text");
 }
 
 function wordsOf({ before, after, gone }: Planned, moves: ServiceMoves | undefined): string[] {
   if (gone) return ["The gateway is given up (gone): its rules leave the state, and nothing dials it."];
-  if (moves) {
-    const [old, now] = [textOf(before), textOf(after)];
-    if (old === now) return ["The same rules are applied again: nothing changes for traffic."];
-    return compare(old, now, moves).words;
-  }
-  return [
-    ...(isHidden(before) ? [`The rules now: ${HIDDEN[before.kind]}.`] : []),
-    ...(isHidden(after) ? [`The new rules: ${HIDDEN[after.kind]}.`] : []),
-    "So what this changes for traffic cannot be told.",
-  ];
-}
-
-function isHidden(rules: Rules): rules is { kind: "secret" | "unknown" } {
-  return rules.kind === "secret" || rules.kind === "unknown";
-}
-
-const HIDDEN = {
-  secret: "secret, since a value in them is",
-  unknown: "not known yet, since a value in them comes from a resource that is still to be made or changed",
-};
-
-function textOf(rules: Rules): string | undefined {
-  return rules.kind === "text" ? rules.text : undefined;
+  return sayRules(before, after, moves);
 }
 
 function asText({ farm, gateways, words }: Section): string {

@@ -1,0 +1,89 @@
+import { AsyncResource } from "node:async_hooks";
+import * as pulumi from "@pulumi/pulumi";
+import { type Rules, sayRules } from "../report/rules";
+
+/**
+ * Lets `pulumi preview` itself say what a change does to traffic, where the stack's setting `netfilter-lb:report` is true.
+ *
+ * A resource hook sees the old rule set and the new one. The report can be done without, so where hooks cannot be registered the program
+ * goes on. The SDK would end it: it registers a hook as soon as that is made, waits for it when it registers the resource, and throws
+ * what went wrong, such as `UNIMPLEMENTED` from a language host that is older than the engine (which the engine's list of
+ * features does not show). So the resource waits for the registration here, and only then has the hook or none.
+ *
+ * What leaves the program has no hook (a `beforeDelete` makes `pulumi destroy` fail): `netfilter-lb report` tells it.
+ *
+ * @returns options for the resource that holds the farm's rules on a gateway
+ */
+export function reportOptions(farm: string, gateway: string): pulumi.CustomResourceOptions {
+  const monitor = pulumi.runtime.getMonitor() as Monitor | undefined;
+  if (!pulumi.runtime.isDryRun() || !isWanted()) return {};
+  // The monitor of unit tests (`setMocks`) has no hooks, although it says so.
+  if (typeof monitor?.registerResourceHook !== "function") return {};
+
+  let hooks: pulumi.ResourceHook[] = [];
+  const hook = makeHook(farm, gateway);
+  const settled: Promise<pulumi.Resource[]> = Promise.resolve(hook.__registered).then(
+    () => {
+      hooks = [hook];
+      return [];
+    },
+    () => {
+      sayUnsupported(monitor);
+      return [];
+    },
+  );
+  // Read when all that the resource waits for is there.
+  const binding: pulumi.ResourceHookBinding = {
+    get beforeCreate() {
+      return hooks;
+    },
+    get beforeUpdate() {
+      return hooks;
+    },
+  };
+  return {
+    dependsOn: settled,
+    // `mergeOptions`, which every generated resource calls, would read the binding at once.
+    transformations: [({ props, opts }) => ({ props, opts: { ...opts, hooks: binding } })],
+  };
+}
+
+interface Monitor {
+  registerResourceHook?: unknown;
+}
+
+function isWanted(): boolean {
+  return new pulumi.Config("netfilter-lb").getBoolean("report") === true;
+}
+
+function makeHook(farm: string, gateway: string): pulumi.ResourceHook & { __registered?: Promise<void> } {
+  const print = ({ oldInputs, newInputs }: pulumi.ResourceHookArgs): void => {
+    const words = sayRules(rulesOf(oldInputs), rulesOf(newInputs));
+    // Not with the resource, whose URN comes only after this.
+    void pulumi.log.info([`${farm} on ${gateway}`, ...words.map((line) => `  ${line}`)].join("\n"));
+  };
+  // It is called from outside, and finds its program again: several may run in one process.
+  return new pulumi.ResourceHook(`netfilter-lb:report:${farm}:${gateway}`, AsyncResource.bind(print), {
+    onDryRun: true,
+    ignoreErrors: true,
+  });
+}
+
+function rulesOf(inputs: Record<string, unknown> | undefined): Rules {
+  if (!inputs) return { kind: "none" };
+  const { stdin } = inputs;
+  if (typeof stdin === "string") return { kind: "text", text: stdin };
+  return { kind: pulumi.Output.isInstance(stdin) ? "secret" : "unknown" };
+}
+
+/** Monitors of runs that were told. */
+const told = new WeakSet<object>();
+
+function sayUnsupported(monitor: object): void {
+  if (told.has(monitor)) return;
+  told.add(monitor);
+  void pulumi.log.info(
+    "netfilter-lb:report is set, but no resource hook can be registered here (Pulumi's language host is older than its engine?): " +
+      "for what this changes for traffic, run pulumi preview --json | npx netfilter-lb report",
+  );
+}
