@@ -1,11 +1,16 @@
 /** `LoadBalancerFarm` for Pulumi programs. The pure part is `pulumi-netfilter-lb/core`. */
 export * from "./core";
 export {
+  type AffinityArgs,
   type BackendArgs,
   type ConnectionArgs,
   type GatewayArgs,
+  type LimitsArgs,
   type ListenerArgs,
   type LoadBalancerFarmArgs,
+  type LogArgs,
+  type PinArgs,
+  type SourceLimitArgs,
   Tool,
 } from "./farm/args";
 export { LoadBalancerFarm } from "./farm/farm";

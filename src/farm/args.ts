@@ -1,5 +1,15 @@
 import type * as pulumi from "@pulumi/pulumi";
-import type { Algorithm, DataPlane, Layout, Protocol } from "../spec/types";
+import type {
+  AffinityKey,
+  Algorithm,
+  BackendState,
+  DataPlane,
+  Helper,
+  Layout,
+  OnRemoval,
+  Protocol,
+  WhenEmpty,
+} from "../spec/types";
 
 /** Who installs the tool on a gateway. */
 export const Tool = {
@@ -80,6 +90,58 @@ export interface BackendArgs {
   weight?: pulumi.Input<number>;
   /** The connection mark that stands for it. @default computed from address and port */
   mark?: pulumi.Input<number>;
+  /** What becomes of its connections. @default "active" */
+  state?: pulumi.Input<BackendState>;
+  /** The tier with the lowest number that has enough active members carries all new connections; 0 to 65535. @default 0 */
+  priority?: pulumi.Input<number>;
+  /** Connections that it takes at a time on a gateway; a further one that is given to it is dropped. @default no limit */
+  maxConnections?: pulumi.Input<number>;
+}
+
+/** Connections of one client find the backend of its first one. */
+export interface AffinityArgs {
+  by: pulumi.Input<AffinityKey>;
+  /** How long after a client's last new connection, 1 to 2,147,483 seconds. */
+  timeoutSeconds: pulumi.Input<number>;
+  /** Clients that a gateway remembers for each address family; further ones are spread without affinity. 1 to 16,777,216. @default 65536 */
+  maxEntries?: pulumi.Input<number>;
+}
+
+/** A client network that always finds one backend, unless that is down. Where pins overlap, the longest prefix counts. */
+export interface PinArgs {
+  /** `198.51.100.0/24`, or one address. */
+  source: pulumi.Input<string>;
+  /** Its address, with the port where it has one of its own: `10.0.0.3`, `10.0.0.3:80`, `[2001:db8::3]:80`. */
+  backend: pulumi.Input<string>;
+}
+
+/** New connections a second that each client address may open. */
+export interface SourceLimitArgs {
+  /** 1 to 10,000. */
+  newConnectionsPerSecond: pulumi.Input<number>;
+  /** How many at once before the rate counts, 1 to 10,000. @default the rate */
+  burst?: pulumi.Input<number>;
+}
+
+/** On each gateway and for each address family; what is beyond a limit is dropped. */
+export interface LimitsArgs {
+  /** Connections at a time, 1 to 16,777,216. */
+  maxConnections?: pulumi.Input<number>;
+  /** 1 to 10,000. */
+  newConnectionsPerSecond?: pulumi.Input<number>;
+  /** How many at once before the rate counts, 1 to 10,000. @default the rate */
+  burst?: pulumi.Input<number>;
+  perSource?: SourceLimitArgs;
+}
+
+/** A line in the kernel's log for new connections. */
+export interface LogArgs {
+  /** How each line begins: 1 to 28 letters, digits, and `_ . : = -`. @default the farm's short name and a colon */
+  prefix?: pulumi.Input<string>;
+  /** Lines a second, at most; 1 to 10,000. @default 10 */
+  perSecond?: pulumi.Input<number>;
+  /** How many at once before the rate counts, 1 to 10,000. @default 5 */
+  burst?: pulumi.Input<number>;
 }
 
 export interface LoadBalancerFarmArgs {
@@ -89,6 +151,32 @@ export interface LoadBalancerFarmArgs {
   backends: BackendArgs[];
   /** @default "random" */
   algorithm?: pulumi.Input<Algorithm>;
-  /** The source address that a backend sees: `none` (the client's own), `masquerade`, `vip`, or an IP address. @default "none" */
+  /** The source address that a backend sees: `none` (the client's own), `masquerade`, `vip`, `auto`, or an IP address. @default "none" */
   sourceNat?: pulumi.Input<string>;
+  /** With `sourceNat: auto`: client networks that reach a backend past the gateway. @default the /24 (IPv4) or /64 (IPv6) of each backend */
+  localNetworks?: pulumi.Input<pulumi.Input<string>[]>;
+  /** With `sourceHash`: the part of an IPv4 address that counts, 1 to 32, so that a /24 sticks together. @default 32 */
+  prefixLength?: pulumi.Input<number>;
+  /** With `sourceHash`: the part of an IPv6 address that counts, 1 to 128. @default 128 */
+  prefixLength6?: pulumi.Input<number>;
+  /** With a hash: how many slots the backends share, 16 to 65536; more follow the weights more closely. @default 4096 */
+  slots?: pulumi.Input<number>;
+  affinity?: AffinityArgs;
+  pins?: PinArgs[];
+  /** Active members that a tier needs to carry the connections. Where no tier has so many, the first with any carries them. @default 1 */
+  minActive?: pulumi.Input<number>;
+  /** What a new connection gets where no backend is active. @default "reject" */
+  whenEmpty?: pulumi.Input<WhenEmpty>;
+  /** What becomes of the established connections of a backend that is removed or down. @default "keep" */
+  onRemoval?: pulumi.Input<OnRemoval>;
+  limits?: LimitsArgs;
+  /** Only these clients are served: networks or addresses, up to 65,536. @default everybody */
+  allow?: pulumi.Input<pulumi.Input<string>[]>;
+  /** These clients are not served; it goes before `allow`. @default nobody */
+  deny?: pulumi.Input<pulumi.Input<string>[]>;
+  /** Balance a TCP connection that was already under way when the gateway first sees it. @default false: such packets are dropped */
+  looseTcp?: pulumi.Input<boolean>;
+  /** Bind the kernel's helper of this protocol to the farm's connections. */
+  helper?: pulumi.Input<Helper>;
+  log?: LogArgs;
 }

@@ -6,7 +6,15 @@ import { assertFarm } from "../spec";
 import type { FarmSpec, TargetSpec } from "../spec/types";
 import type { LoadBalancerFarmArgs } from "./args";
 import { checkArgs } from "./check";
-import { describe, describeTarget, marksOf, probabilitiesOf, sharesOf } from "./describe";
+import {
+  type Description,
+  describe,
+  describeTarget,
+  FEATURES,
+  marksOf,
+  probabilitiesOf,
+  sharesOf,
+} from "./describe";
 import { asRunError } from "./error";
 import { commandOptions, connectionOf, type NamedGateway, QUIET } from "./gateway";
 import { hostOf } from "./host";
@@ -22,11 +30,14 @@ import { Registry } from "./registry";
  * arguments, each with its path, the value and what would be right
  */
 export class LoadBalancerFarm extends pulumi.ComponentResource {
-  /** Backend (`10.0.0.3`, or `10.0.0.3:80` where it has a port) to its share of the connections, 0 to 1. */
+  /** Backend (`10.0.0.3`, or `10.0.0.3:80` where it has a port) to its share of the new connections, 0 to 1. */
   readonly shares!: pulumi.Output<Record<string, number>>;
   /** Backend to its connection mark (where gateways differ in `markMask`: on the first). */
   readonly marks!: pulumi.Output<Record<string, number>>;
-  /** Backend to the probability that its rule carries, as the kernel keeps it: 1/n, 1/(n−1) … 1 for equal weights. */
+  /**
+   * With `random`: backend to the probability that its rule carries, as the kernel keeps it: 1/n, 1/(n−1) … 1 for equal
+   * weights; 0 where new connections are not given to it.
+   */
   readonly probabilities!: pulumi.Output<Record<string, number>>;
   /** Gateway to the rule set that is applied there. */
   readonly ruleSets!: pulumi.Output<Record<string, string>>;
@@ -57,6 +68,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         ),
         listeners: description.listeners,
         sourceNat: description.sourceNat,
+        ...featuresOf(args, description),
       },
       opts,
     );
@@ -116,12 +128,25 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
  * It is checked here, so that a mistake is told once and not by every gateway.
  */
 function specOf(name: string, args: LoadBalancerFarmArgs): pulumi.Output<FarmSpec> {
-  const { listeners, backends, algorithm, sourceNat } = args;
-  return pulumi.output({ listeners, backends, algorithm, sourceNat }).apply((spec) =>
+  const { gateways: _, ...farm } = args;
+  return pulumi.output(farm).apply((spec) =>
     asRunError(() => {
       assertFarm(name, spec);
       return spec;
     }),
+  );
+}
+
+/** What is said of the features that the user asked for. */
+function featuresOf(
+  args: LoadBalancerFarmArgs,
+  description: pulumi.Output<Description>,
+): Record<string, pulumi.Output<unknown>> {
+  return Object.fromEntries(
+    FEATURES.filter((feature) => args[feature] !== undefined).map((feature) => [
+      feature,
+      description.apply((text) => text[feature]),
+    ]),
   );
 }
 

@@ -192,6 +192,128 @@ describe("what a reviewer reads in the component's inputs", () => {
   });
 });
 
+describe("what a reviewer reads of", () => {
+  const describe = async (fields: Partial<LoadBalancerFarmArgs>) =>
+    inputsOf(await run(() => farm("web", fields)), "web");
+
+  test("backends that new connections are not given to, or not all", async () => {
+    const { backends } = await describe({
+      backends: [
+        { address: "10.0.0.3", mark: 3, weight: 3, maxConnections: 10_000 },
+        { address: "10.0.0.4", mark: 4 },
+        { address: "10.0.0.5", mark: 5, state: "drain", maxConnections: 100 },
+        { address: "10.0.0.6", mark: 6, state: "down" },
+        { address: "10.0.0.7", mark: 7, priority: 10 },
+      ],
+    });
+    expect(backends).toEqual({
+      "10.0.0.3": "weight 3, share 0.75, mark 0x3, at most 10,000 connections",
+      "10.0.0.4": "weight 1, share 0.25, mark 0x4",
+      "10.0.0.5": "weight 1, share 0.00, mark 0x5, drain, at most 100 connections",
+      "10.0.0.6": "weight 1, share 0.00, mark 0x6, down",
+      "10.0.0.7": "weight 1, share 0.00, mark 0x7, standby (priority 10)",
+    });
+  });
+
+  test("a farm that nobody serves", async () => {
+    const backends = [{ address: "10.0.0.3", mark: 3, state: "down" as const }];
+    expect(await describe({ backends, whenEmpty: "drop" })).toMatchObject({
+      backends: { "10.0.0.3": "weight 1, share 0.00, mark 0x3, down" },
+      whenEmpty: "drop",
+    });
+  });
+
+  const BOTH: Partial<LoadBalancerFarmArgs> = {
+    listeners: ["203.0.113.10", "2001:db8:ffff::10"].map((address) => ({
+      address,
+      protocol: "tcp",
+      port: 80,
+    })),
+    backends: [{ address: "10.0.0.3" }, { address: "2001:db8::3" }],
+  };
+  test.each<[string, Partial<LoadBalancerFarmArgs>, string]>([
+    ["flows", { algorithm: "flowHash" }, "flowHash, 4,096 slots"],
+    ["addresses", { algorithm: "sourceHash", prefixLength: 32, slots: 64 }, "sourceHash, 64 slots"],
+    ["networks", { algorithm: "sourceHash", prefixLength: 24 }, "sourceHash of IPv4 /24, 4,096 slots"],
+    [
+      "networks of both families",
+      { ...BOTH, algorithm: "sourceHash", prefixLength: 24, prefixLength6: 56 },
+      "sourceHash of IPv4 /24 and IPv6 /56, 4,096 slots",
+    ],
+  ])("a hash of %s", async (_, fields, algorithm) => {
+    expect(await describe(fields)).toMatchObject({ algorithm });
+  });
+
+  test.each<[string, Partial<LoadBalancerFarmArgs>, string]>([
+    ["as it is guessed", {}, "auto, masquerade for 10.0.0.0/24"],
+    [
+      "as it is given",
+      { localNetworks: ["10.1.0.0/16", "10.0.0.0/16"] },
+      "auto, masquerade for 10.0.0.0/16, 10.1.0.0/16",
+    ],
+  ])("who is masqueraded, %s", async (_, fields, sourceNat) => {
+    expect(await describe({ ...fields, sourceNat: "auto" })).toMatchObject({ sourceNat });
+  });
+
+  const always = ["algorithm", "backends", "gateways", "listeners", "sourceNat"];
+  test.each<[keyof LoadBalancerFarmArgs, Partial<LoadBalancerFarmArgs>, unknown]>([
+    [
+      "affinity",
+      { affinity: { by: "sourceIp", timeoutSeconds: 1800 } },
+      "by sourceIp, 1,800 s, at most 65,536 clients",
+    ],
+    [
+      "pins",
+      {
+        pins: [
+          { source: "198.51.100.0/24", backend: "10.0.0.3" },
+          { source: "198.51.100.7", backend: "10.0.0.4" },
+        ],
+      },
+      { "198.51.100.7": "10.0.0.4", "198.51.100.0/24": "10.0.0.3" },
+    ],
+    [
+      "limits",
+      {
+        limits: {
+          maxConnections: 1000,
+          newConnectionsPerSecond: 100,
+          perSource: { newConnectionsPerSecond: 5, burst: 10 },
+        },
+      },
+      "at most 1,000 connections, 100 new a second (burst 100), 5 new a second (burst 10) from each client",
+    ],
+    ["allow", { allow: ["198.51.100.7", "192.0.2.0/24", "192.0.2.7"] }, "192.0.2.0/24, 198.51.100.7"],
+    ["deny", { deny: ["198.51.100.0/24"] }, "198.51.100.0/24"],
+    ["deny", { deny: [] }, "nobody"],
+    ["whenEmpty", { whenEmpty: "reject" }, "reject"],
+    ["onRemoval", { onRemoval: "cut" }, "cut"],
+    ["looseTcp", { looseTcp: true }, "true"],
+    ["helper", { helper: "ftp" }, "ftp"],
+    ["log", { log: {} }, "web: at most 10 lines a second (burst 5)"],
+    [
+      "log",
+      { log: { prefix: "shop.", perSecond: 1, burst: 2000 } },
+      "shop. at most 1 lines a second (burst 2,000)",
+    ],
+  ])("%s, where it is asked for, and of nothing else", async (field, fields, text) => {
+    const inputs = await describe(fields);
+    expect(Object.keys(inputs).sort()).toEqual([...always, field].sort());
+    expect(inputs[field]).toEqual(text);
+  });
+
+  test("long lists, so that a change shows", async () => {
+    const networks = (n: number, from = 0) =>
+      Array.from({ length: n }, (_, i) => `10.${(from + i) >> 8}.${(from + i) & 255}.0/24`);
+    const deny = async (list: string[]) => (await describe({ deny: list })).deny as string;
+    expect((await deny(networks(8))).split(", ")).toEqual(networks(8));
+    const long = await deny(networks(4096));
+    expect(long).toMatch(/^4,096 networks, sha256 [0-9a-f]{8}$/);
+    expect(await deny(networks(4096).reverse())).toBe(long);
+    expect(await deny(networks(4096, 1))).not.toBe(long);
+  });
+});
+
 describe("what other resources get", () => {
   test("shares, marks, probabilities and rule sets", async () => {
     let web!: LoadBalancerFarm;
@@ -208,6 +330,38 @@ describe("what other resources get", () => {
     });
     expect(await settled(web.ruleSets)).toEqual({ "edge-1": inputsOf(made, "web-edge-1").stdin });
   });
+});
+
+describe("what other resources get of backends that new connections are not given to", () => {
+  const backends: LoadBalancerFarmArgs["backends"] = [
+    { address: "10.0.0.3", mark: 3, state: "drain" },
+    { address: "10.0.0.4", mark: 4 },
+    { address: "10.0.0.5", mark: 5, priority: 10 },
+    { address: "10.0.0.6", mark: 6, weight: 3 },
+  ];
+  const outputsOf = async (fields: Partial<LoadBalancerFarmArgs>) => {
+    let web!: LoadBalancerFarm;
+    await run(() => {
+      web = farm("web", { backends, ...fields });
+    });
+    return pulumi.all([web.shares, web.marks, web.probabilities]);
+  };
+
+  test("a mark, and no share", async () => {
+    const [shares, marks, probabilities] = await settled(await outputsOf({}));
+    expect(shares).toEqual({ "10.0.0.3": 0, "10.0.0.4": 0.25, "10.0.0.5": 0, "10.0.0.6": 0.75 });
+    expect(marks).toEqual({ "10.0.0.3": 3, "10.0.0.4": 4, "10.0.0.5": 5, "10.0.0.6": 6 });
+    expect(probabilities).toEqual({ "10.0.0.3": 0, "10.0.0.4": 0.25, "10.0.0.5": 0, "10.0.0.6": 1 });
+  });
+
+  test.each(["roundRobin", "sourceHash"] as const)(
+    "no probability where none is drawn for: %s",
+    async (algorithm) => {
+      const [shares, , probabilities] = await settled(await outputsOf({ algorithm }));
+      expect(Object.values(probabilities)).toEqual([0, 0, 0, 0]);
+      expect(Object.values(shares).reduce((sum, share) => sum + share, 0)).toBe(1);
+    },
+  );
 });
 
 describe("secrets stay where they are", () => {
@@ -249,6 +403,63 @@ describe("what is known only after an update", () => {
     expect(inputsOf(made, "web-edge-1")).toMatchObject({ stdin: UNKNOWN, create: UNKNOWN });
     expect(inputsOf(made, "web-edge-1").delete).toContain("netfilter-lb remove web");
     expect(inputsOf(made, "netfilter-lb-edge-1").create).toContain("netfilter-lb");
+  });
+
+  const later = <T>() => unknown<T>();
+  test.each<[string, Partial<LoadBalancerFarmArgs>]>([
+    [
+      "a backend",
+      { backends: [{ address: "10.0.0.3", state: later(), priority: later(), maxConnections: later() }] },
+    ],
+    ["a hash", { algorithm: later(), prefixLength: later(), slots: later() }],
+    ["affinity", { affinity: { by: later(), timeoutSeconds: later(), maxEntries: later() } }],
+    ["a pin", { pins: [{ source: later(), backend: later() }] }],
+    [
+      "limits",
+      {
+        limits: { maxConnections: later(), perSource: { newConnectionsPerSecond: later(), burst: later() } },
+      },
+    ],
+    ["a list", { allow: later(), deny: later(), sourceNat: "auto", localNetworks: later() }],
+    ["a network of a list", { allow: ["198.51.100.0/24", later()], deny: [later()] }],
+    ["a log", { log: { prefix: later(), perSecond: later(), burst: later() } }],
+    [
+      "the rest",
+      { minActive: later(), whenEmpty: later(), onRemoval: later(), looseTcp: later(), helper: later() },
+    ],
+  ])("so may every part of %s be", async (_, fields) => {
+    const made = await run(() => farm("web", fields), { preview: true });
+    expect(inputsOf(made, "web-edge-1").stdin).toBe(UNKNOWN);
+  });
+
+  test("and is the same as a plain value once it is known", async () => {
+    const fields = {
+      backends: [
+        { address: "10.0.0.3", maxConnections: 5 },
+        { address: "10.0.0.4", state: "drain" as const },
+      ],
+      affinity: { by: "sourceIp" as const, timeoutSeconds: 60 },
+      pins: [{ source: "198.51.100.0/24", backend: "10.0.0.3" }],
+      limits: { perSource: { newConnectionsPerSecond: 5 } },
+      deny: ["198.51.100.0/24"],
+      log: { prefix: "web:" },
+      whenEmpty: "drop" as const,
+    };
+    const given = {
+      backends: [
+        { address: "10.0.0.3", maxConnections: pulumi.output(5) },
+        { address: "10.0.0.4", state: Promise.resolve("drain" as const) },
+      ],
+      affinity: { by: pulumi.output("sourceIp" as const), timeoutSeconds: pulumi.output(60) },
+      pins: [{ source: pulumi.output("198.51.100.0/24"), backend: pulumi.output("10.0.0.3") }],
+      limits: { perSource: { newConnectionsPerSecond: pulumi.output(5) } },
+      deny: pulumi.output(["198.51.100.0/24"]),
+      log: { prefix: pulumi.output("web:") },
+      whenEmpty: pulumi.output("drop" as const),
+    };
+    const plain = await run(() => farm("web", fields));
+    const later = await run(() => farm("web", given));
+    for (const name of ["web", "web-edge-1"]) expect(inputsOf(later, name)).toEqual(inputsOf(plain, name));
   });
 
   test("a gateway's host may be such a value, given a name", async () => {

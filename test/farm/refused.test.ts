@@ -78,6 +78,24 @@ describe("plain values, at the constructor", () => {
       { backends: [{ address: new FakeResource() as never }] },
       "backends[0].address: an object is not an IP address; write it as text, such as 203.0.113.10",
     ],
+    [
+      "a layout that has no affinity",
+      {
+        gateways: [EDGE, { ...EDGE, name: "edge-2", dataPlane: "iptables", layout: "zevenet" }],
+        affinity: { by: "sourceIp", timeoutSeconds: 60 },
+      },
+      'gateways[1].layout: "zevenet" has no affinity; take layout nat, or nftables',
+    ],
+    [
+      "a pin to nobody",
+      { pins: [{ source: "198.51.100.0/24", backend: "10.0.0.9" }] },
+      'pins[0].backend: "10.0.0.9" is no backend of this farm; there are 10.0.0.3, 10.0.0.4',
+    ],
+    [
+      "affinity as a whole from elsewhere",
+      { affinity: unknown() as never },
+      "affinity: is not known yet; write it out, with an Output only where a single text or number stands",
+    ],
     ["no gateways", { gateways: [] }, "gateways: is empty; give at least one gateway"],
     [
       "something else for a gateway",
@@ -115,14 +133,25 @@ describe("values of other resources, as one error once they are known", () => {
     expect(await refusal(() => farm("web", { backends }))).toBe(
       "farm web: 2 problems\n" +
         '  backends[0].address: "10.0.0" is not an IP address; names are not resolved, because a rule holds addresses\n' +
-        "  backends[0].weight: 0 is not between 1 and 65535; to take a backend out of service remove it",
+        "  backends[0].weight: 0 is not between 1 and 65535; to take a backend out of service set its state to drain or down",
     );
+  });
+
+  test("of lists, too", async () => {
+    expect(await refusal(() => farm("web", { deny: pulumi.output(["0.0.0.0/1", "128.0.0.0/1"]) }))).toBe(
+      "farm web: 1 problem\n  deny: holds every IPv4 address, so listeners[0] would serve nobody; deny less",
+    );
+  });
+
+  test("a layout that is not known yet", async () => {
+    const gateways = [{ ...EDGE, layout: unknown<"nat">() as never }];
+    expect(await run(() => farm("web", { gateways }), { preview: true })).toHaveLength(3);
   });
 
   test("on however many gateways", async () => {
     const gateways = [EDGE, { ...EDGE, name: "edge-2" }];
     expect(await refusal(() => farm("web", { gateways, algorithm: pulumi.output("fastest" as never) }))).toBe(
-      'farm web: 1 problem\n  algorithm: "fastest" is not one of random, roundRobin',
+      'farm web: 1 problem\n  algorithm: "fastest" is not one of random, roundRobin, sourceHash, flowHash',
     );
   });
 });

@@ -32,11 +32,26 @@ test("one resource, under the token that the component registers", () => {
 test("every argument and every output", () => {
   const [farm] = Object.values(schema.resources);
   expect(Object.keys(farm!.inputProperties).sort()).toEqual([
+    "affinity",
     "algorithm",
+    "allow",
     "backends",
+    "deny",
     "gateways",
+    "helper",
+    "limits",
     "listeners",
+    "localNetworks",
+    "log",
+    "looseTcp",
+    "minActive",
+    "onRemoval",
+    "pins",
+    "prefixLength",
+    "prefixLength6",
+    "slots",
     "sourceNat",
+    "whenEmpty",
   ]);
   expect(farm!.requiredInputs).toEqual(["backends", "gateways", "listeners"]);
   expect(farm!.required).toEqual(["marks", "probabilities", "ruleSets", "shares"]);
@@ -44,7 +59,16 @@ test("every argument and every output", () => {
 
 describe("nested arguments", () => {
   test.each([
-    ["BackendArgs", ["address", "mark", "port", "weight"], ["address"]],
+    [
+      "BackendArgs",
+      ["address", "mark", "maxConnections", "port", "priority", "state", "weight"],
+      ["address"],
+    ],
+    ["AffinityArgs", ["by", "maxEntries", "timeoutSeconds"], ["by", "timeoutSeconds"]],
+    ["PinArgs", ["backend", "source"], ["backend", "source"]],
+    ["LimitsArgs", ["burst", "maxConnections", "newConnectionsPerSecond", "perSource"], []],
+    ["SourceLimitArgs", ["burst", "newConnectionsPerSecond"], ["newConnectionsPerSecond"]],
+    ["LogArgs", ["burst", "perSecond", "prefix"], []],
     ["ListenerArgs", ["address", "port", "ports", "protocol"], ["address", "protocol"]],
     [
       "GatewayArgs",
@@ -81,7 +105,12 @@ describe("nested arguments", () => {
 
 describe("enums", () => {
   test.each([
-    ["Algorithm", ["random", "roundRobin"]],
+    ["Algorithm", ["random", "roundRobin", "sourceHash", "flowHash"]],
+    ["BackendState", ["active", "drain", "down"]],
+    ["WhenEmpty", ["reject", "drop"]],
+    ["OnRemoval", ["keep", "cut"]],
+    ["AffinityKey", ["sourceIp", "sourceIpPort", "destinationIp"]],
+    ["Helper", ["amanda", "ftp", "h323", "irc", "netbios-ns", "pptp", "sane", "sip", "snmp", "tftp"]],
     ["Protocol", ["tcp", "udp", "sctp", "all"]],
     ["DataPlane", ["nftables", "iptables"]],
     ["Layout", ["nat", "zevenet"]],
