@@ -2,13 +2,17 @@
 
 import { attempt } from "./attempt.mjs";
 
-export async function connectMany({ count = 1, concurrency = 64, fromEach, ...target }) {
+export async function connectMany({ count = 1, concurrency = 64, fromEach, firstPort, ...target }) {
   const outcomes = new Array(count);
   let next = 0;
   const worker = async () => {
     while (next < count) {
       const index = next++;
-      outcomes[index] = await attempt({ ...target, from: sourceOf(index, fromEach, target.from) });
+      outcomes[index] = await attempt({
+        ...target,
+        from: sourceOf(index, fromEach, target.from),
+        ...(firstPort && { fromPort: firstPort + index }),
+      });
     }
   };
   await Promise.all(Array.from({ length: Math.min(concurrency, count) }, worker));

@@ -42,6 +42,8 @@ export interface ConnectOptions extends Targets {
   readonly count?: number;
   /** How many at a time; 1 is strictly one after the other. @default 64 */
   readonly concurrency?: number;
+  /** Source port of the first; each further one has the next. @default as `fromPort` */
+  readonly firstPort?: number;
 }
 
 export interface ConnectResult {

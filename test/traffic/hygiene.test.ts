@@ -1,0 +1,160 @@
+import { expect, it } from "vitest";
+import type { Namespace } from "../support/lab/namespace";
+import { ALL, addressOf, eachPlane, type Plane, VIP, VIP6 } from "./plane";
+
+/**
+ * Segments that belong to no connection, or lie outside of its window. A rule on the sender changes what its TCP sends, and
+ * another one counts what arrives at the far end.
+ */
+
+/**
+ * A gigabyte ahead of where it was: further than any window goes. (What is behind, conntrack takes for data that is sent
+ * again.) nft cannot add, but knows one bit when it sees it.
+ */
+const AHEAD = [
+  "tcp sequence & 0x40000000 == 0 tcp sequence set tcp sequence ^ 0x40000000",
+  "tcp sequence set tcp sequence ^ 0xc0000000",
+];
+
+eachPlane({ planes: ALL, backends: 2, serve: { tcp: [80] } }, (plane) => {
+  const client = () => plane.lab.client.namespace;
+  const backends = () => plane.lab.backends.namespace;
+  const fromPort = 41_000;
+
+  it.each([
+    [VIP, 4],
+    [VIP6, 6],
+  ] as const)(
+    "a client's segment outside of the window reaches nobody and resets nothing (%s)",
+    async (to, family) => {
+      await plane.apply(farm(plane));
+      const from = plane.lab.clientAddress(plane.label, family);
+      const held = await plane.hold({ to, from, fromPort });
+      expect(plane.lab.backendAddresses).toContain(addressOf(held.first));
+      const own = await arrivals(plane.gateway.namespace, `tcp sport ${fromPort} tcp flags & rst == rst`);
+      const far = await arrivals(backends(), `tcp sport ${fromPort}`);
+      const back = await arrivals(client(), `tcp dport ${fromPort}`);
+      await using bent = await bend(client(), `tcp sport ${fromPort}`, AHEAD);
+      expect(await held.ask(500)).toEqual({ failure: "timeout" });
+      expect(await bent.packets()).toBeGreaterThan(0);
+      expect([await own.end(), await far.end(), await back.end()]).toEqual([0, 0, 0]);
+      // TCP sends it again as it should be, and the connection goes on.
+      await bent.end();
+      expect(addressOf(await held.ask(3000))).toBe(addressOf(held.first));
+    },
+  );
+
+  it.each([
+    [VIP, 4],
+    [VIP6, 6],
+  ] as const)(
+    "a backend's segment outside of the window is not sent to the client, who would reset the connection (%s)",
+    async (to, family) => {
+      await plane.apply(farm(plane));
+      const from = plane.lab.clientAddress(plane.label, family);
+      const held = await plane.hold({ to, from, fromPort });
+      const stray = await arrivals(client(), `tcp dport ${fromPort}`);
+      const reset = await arrivals(backends(), `tcp flags & rst == rst tcp sport ${fromPort}`);
+      await using bent = await bend(backends(), `tcp dport ${fromPort} tcp flags & psh == psh`, AHEAD);
+      expect(await held.ask(500)).toEqual({ failure: "timeout" });
+      expect(await bent.packets()).toBeGreaterThan(0);
+      await bent.end();
+      // The answer that was spoilt comes when it is sent again.
+      expect(addressOf(await held.ask(3000))).toBe(addressOf(held.first));
+      await stray.end();
+      expect(await reset.end()).toBe(0);
+    },
+  );
+
+  it("a connection does not begin without a SYN", async () => {
+    await plane.apply(farm(plane));
+    await plane.gateway.sh(`ip addr add ${VIP}/32 dev lo`);
+    try {
+      for (const flags of ["ack", "fin", "rst", "0", "fin | psh | urg", "syn | ack", "syn | fin"]) {
+        const own = await rule(plane.gateway.namespace, "input", `tcp sport ${fromPort}`);
+        const far = await arrivals(backends(), `tcp sport ${fromPort}`);
+        const back = await arrivals(client(), `tcp dport ${fromPort}`);
+        {
+          await using bent = await bend(client(), `tcp sport ${fromPort}`, [`tcp flags set ${flags}`]);
+          expect((await plane.connect({ fromPort, timeout: 200 })).failures, flags).toEqual({ timeout: 1 });
+          expect(await bent.packets()).toBeGreaterThan(0);
+        }
+        expect([await own.end(), await far.end(), await back.end()], flags).toEqual([0, 0, 0]);
+        await plane.gateway.sh("conntrack -F 2>/dev/null");
+      }
+      // The same port with a SYN.
+      expect((await plane.connect({ fromPort })).lost).toBe(0);
+    } finally {
+      await plane.gateway.sh(`ip addr del ${VIP}/32 dev lo`);
+    }
+  });
+
+  it("looseTcp: it does begin so, and a connection under way is taken over", async () => {
+    const [only] = plane.backends;
+    const loose = { ...farm(plane), backends: [{ address: only! }], listeners: [LISTENER], looseTcp: true };
+    await plane.apply(loose);
+    const held = await plane.hold({ fromPort });
+    await plane.gateway.sh("conntrack -F 2>/dev/null");
+    expect(addressOf(await held.ask())).toBe(only);
+    // Without it, the same is cut off, and still nobody resets it.
+    await plane.apply({ ...loose, looseTcp: false });
+    expect(addressOf(await held.ask())).toBe(only);
+    await plane.gateway.sh("conntrack -F 2>/dev/null");
+    const far = await arrivals(backends(), `tcp sport ${fromPort}`);
+    expect(await held.ask(500)).toEqual({ failure: "timeout" });
+    expect(await far.end()).toBe(0);
+  });
+});
+
+const LISTENER = { address: VIP, protocol: "tcp", port: 80 } as const;
+
+function farm(plane: Plane) {
+  return {
+    listeners: [LISTENER, { ...LISTENER, address: VIP6 }],
+    backends: plane.lab.backendAddresses.map((address) => ({ address })),
+  };
+}
+
+/** Counts what arrives at a host, before anything there can drop it. */
+async function arrivals(host: Namespace, match: string) {
+  return rule(host, "prerouting", match);
+}
+
+/** Changes what leaves a host. */
+async function bend(host: Namespace, match: string, changes: readonly string[]) {
+  return rule(host, "output", match, changes);
+}
+
+let made = 0;
+
+/** @param changes the first that matches is made */
+async function rule(
+  host: Namespace,
+  hook: "prerouting" | "input" | "output",
+  match: string,
+  changes: readonly string[] = [],
+) {
+  made += 1;
+  const table = `inet spy${made}`;
+  await host.sh("nft -f -", {
+    input: `table ${table} {
+      counter seen { }
+      chain here {
+        type filter hook ${hook} priority ${hook === "input" ? 300 : -400}
+        ${match} counter name seen
+        ${changes.map((change) => `${match} ${change} accept`).join("\n")}
+      }
+    }\n`,
+  });
+  let ended: number | undefined;
+  const packets = async () =>
+    Number(/packets (\d+)/.exec(await host.sh(`nft list counter ${table} seen`))![1]);
+  const end = async () => {
+    if (ended === undefined) {
+      ended = await packets();
+      await host.sh(`nft delete table ${table}`);
+    }
+    return ended;
+  };
+  return { packets, end, [Symbol.asyncDispose]: async () => void (await end()) };
+}

@@ -1,0 +1,120 @@
+import { describe, expect, it } from "vitest";
+import type { BackendSpec, BackendState, FarmSpec } from "../../src/core";
+import { ALL, addressOf, eachPlane } from "./plane";
+
+/** Backends that drain, that are down and that leave: what becomes of what they have, and that nothing new comes. */
+
+eachPlane({ planes: ALL, backends: 4, serve: { tcp: [80], udp: [53] } }, (plane) => {
+  /** The first backend is in this state, or gone. */
+  const apply = (state: BackendState | "gone", more: Partial<FarmSpec> = {}) => {
+    const [address, ...others] = plane.backends;
+    const first: BackendSpec[] = state === "gone" ? [] : [{ address: address!, state }];
+    return plane.apply({ backends: [...first, ...others.map((other) => ({ address: other }))], ...more });
+  };
+  const first = () => plane.backends[0]!;
+  const others = () => plane.backends.slice(1);
+
+  it.each(["drain", "down", "gone"] as const)(
+    "%s: nothing new, and it finishes what it has",
+    async (state) => {
+      await apply("active");
+      const held = await plane.holdAt(first());
+      await apply(state);
+      // The chance that 200 draws of four miss one is 10^-25.
+      for (const protocol of ["tcp", "udp"] as const) {
+        const { counts, lost } = await plane.connect({ count: 200, protocol });
+        expect(lost).toBe(0);
+        expect(Object.keys(counts).sort()).toEqual(others().sort());
+      }
+      for (let n = 0; n < 3; n++) expect(addressOf(await held.ask())).toBe(first());
+      // Also past another change.
+      await apply(state, { sourceNat: "masquerade" });
+      expect(addressOf(await held.ask())).toBe(first());
+      await apply("active");
+      const { counts } = await plane.connect({ count: 200 });
+      expect(Object.keys(counts)).toContain(first());
+    },
+  );
+
+  it.each(["down", "gone"] as const)(
+    "%s, with onRemoval cut: its connections are cut, no others",
+    async (state) => {
+      await apply("active", { onRemoval: "cut" });
+      const lost = await plane.holdAt(first());
+      const kept = await plane.holdAt(others()[0]!);
+      await apply(state, { onRemoval: "cut" });
+      expect(addressOf(await lost.ask(700))).toMatch(/timeout|reset|refused/);
+      expect(addressOf(await kept.ask())).toBe(others()[0]);
+      // What the cut connection still sends is no connection's first packet: it reaches no backend.
+      expect(addressOf(await lost.ask(700))).toMatch(/timeout|reset|refused/);
+    },
+  );
+
+  it("drain, with onRemoval cut: nothing is cut", async () => {
+    await apply("active", { onRemoval: "cut" });
+    const held = await plane.holdAt(first());
+    await apply("drain", { onRemoval: "cut" });
+    expect(addressOf(await held.ask())).toBe(first());
+  });
+
+  describe.each(["keep", "cut"] as const)(
+    "a resolver with one socket that never falls silent, onRemoval %s",
+    (onRemoval) => {
+      it.each(["down", "gone"] as const)(
+        "its server is %s: another answers within a second",
+        async (state) => {
+          await apply("active", { onRemoval });
+          const flow = await plane.holdAt(first(), { protocol: "udp" });
+          const stays = await plane.holdAt(others()[0]!, { protocol: "udp" });
+          let change: Promise<number> | undefined;
+          let moved: number | undefined;
+          for (let n = 0; moved === undefined; n++) {
+            const answer = addressOf(await flow.ask(200));
+            if (others().includes(answer)) moved = performance.now();
+            else if (n === 3) change = apply(state, { onRemoval }).then(() => performance.now());
+            await sleep(20);
+            expect(n, "it never moved").toBeLessThan(300);
+          }
+          // From the moment on at which the apply was done.
+          expect(moved - (await change!)).toBeLessThan(1000);
+          // Not there and back.
+          expect(others()).toContain(addressOf(await flow.ask()));
+          expect(addressOf(await stays.ask())).toBe(others()[0]);
+        },
+      );
+    },
+  );
+
+  it("drain: the resolver stays where it is", async () => {
+    await apply("active");
+    const flow = await plane.holdAt(first(), { protocol: "udp" });
+    await apply("drain");
+    for (let n = 0; n < 5; n++) expect(addressOf(await flow.ask())).toBe(first());
+  });
+
+  it("changes of state under load lose nothing", async () => {
+    await apply("active");
+    const streams = await Promise.all((["tcp", "udp"] as const).map((protocol) => steady(protocol)));
+    for (const state of ["drain", "down", "active", "gone", "active", "down", "drain", "active"] as const)
+      await apply(state);
+    for (const stream of streams) {
+      const { count, lost, slow } = await stream.stop();
+      expect({ lost, slow }).toEqual({ lost: [], slow: 0 });
+      expect(count).toBeGreaterThan(50);
+    }
+  });
+
+  function steady(protocol: "tcp" | "udp") {
+    return plane.lab.client.steady({
+      to: "203.0.113.10",
+      port: protocol === "tcp" ? 80 : 53,
+      protocol,
+      fromEach: plane.clients(251),
+      every: 5,
+    });
+  }
+});
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
