@@ -9,11 +9,12 @@ import type { PinSpec } from "./types";
 export function checkPins({ spec, sound, backends, allBackends }: Known): Problem[] {
   const pins = entries(spec.pins, (i) => sound("pins", i));
   const keys = new Set(backends.map(({ value }) => backendKey(value)));
+  const remedy = remedyFrom([...keys]);
   const unknown = allBackends ? pins.filter(({ value }) => !keys.has(canonicalKey(value.backend)!)) : [];
   return [
     ...unknown.map(({ index, value }) => ({
       path: ["pins", index, "backend"],
-      text: `${show(value.backend)} is no backend of this farm; ${remedy(value.backend, [...keys])}`,
+      text: `${show(value.backend)} is no backend of this farm; ${remedy(value.backend)}`,
     })),
     ...pins.flatMap(checkFamily),
     ...twice(pins, ({ value }) => parsePrefix(value.source)!.text).map(([entry, first]) => ({
@@ -38,13 +39,17 @@ function checkFamily({ index, value }: Entry<PinSpec>): Problem[] {
 }
 
 /** Where only the port is wrong, the backends that were probably meant. */
-function remedy(wrong: string, keys: readonly string[]): string {
+function remedyFrom(keys: readonly string[]): (wrong: string) => string {
   const addressOf = (key: string) => parseAddress(parseKey(key)!.address)!.text;
-  const meant = keys.filter((key) => addressOf(key) === addressOf(wrong));
-  if (meant.length === 0) return `there are ${few(keys)}`;
-  if (parseKey(wrong)!.port === undefined) return `write its port too: ${few(meant)}`;
-  const plain = meant.find((key) => parseKey(key)!.port === undefined);
-  return plain ? `it has no port of its own: write ${plain}` : `there is ${few(meant)}`;
+  const byAddress = new Map<string, string[]>();
+  for (const key of keys) byAddress.set(addressOf(key), [...(byAddress.get(addressOf(key)) ?? []), key]);
+  return (wrong) => {
+    const meant = byAddress.get(addressOf(wrong));
+    if (!meant) return `there are ${few(keys)}`;
+    if (parseKey(wrong)!.port === undefined) return `write its port too: ${few(meant)}`;
+    const plain = meant.find((key) => parseKey(key)!.port === undefined);
+    return plain ? `it has no port of its own: write ${plain}` : `there is ${few(meant)}`;
+  };
 }
 
 function few(keys: readonly string[]): string {
