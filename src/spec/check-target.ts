@@ -1,5 +1,5 @@
 import { hex } from "./check";
-import { entries, type Soundness } from "./entry";
+import { entries, familyOf, type Soundness } from "./entry";
 import type { Problem } from "./problem";
 import { PENDING } from "./schema";
 import type { FarmSpec, TargetSpec } from "./types";
@@ -9,6 +9,7 @@ export function checkTarget(target: TargetSpec, spec: FarmSpec, sound: Soundness
   return [
     ...checkLayout(target),
     ...checkMask(target, spec, sound),
+    ...checkKey(target, spec, sound),
     ...(target.dataPlane === "iptables" && target.layout === "zevenet"
       ? checkZevenet(spec, sound)
       : checkPartialMask(target, spec, sound)),
@@ -36,6 +37,23 @@ function checkMask({ markMask: mask }: TargetSpec, spec: FarmSpec, sound: Soundn
     ),
   ];
   return texts.map((text) => ({ path: ["markMask"], text }));
+}
+
+/** nft 1.0.6 keeps the mark in a register that a key of 18 bytes still needs, or aborts (netlink_gen_map_stmt). */
+function checkKey({ dataPlane }: TargetSpec, spec: FarmSpec, sound: Soundness): Problem[] {
+  if (dataPlane !== "nftables" || !sound("affinity") || spec.affinity?.by !== "sourceIpPort") return [];
+  const listener = entries(spec.listeners, (i) => sound("listeners", i)).find(
+    (entry) => familyOf(entry) === "ip6",
+  );
+  if (!listener) return [];
+  return [
+    {
+      path: ["dataPlane"],
+      text:
+        `"nftables" has no affinity by sourceIpPort in IPv6 (nft 1.0.6 takes no such key), but listeners[${listener.index}] ` +
+        "is IPv6; take sourceIp, or an iptables gateway",
+    },
+  ];
 }
 
 /** Zevenet's rules choose by a list, and by nothing that they would have to remember or to count. */

@@ -253,6 +253,8 @@ interface Ability {
   hash: boolean;
   shortHash: boolean;
   affinity: boolean;
+  /** IPv6 clients by address and port. */
+  portAffinity6: boolean;
   clients: boolean;
 }
 
@@ -266,6 +268,7 @@ function abilityOf(targets: readonly TargetSpec[], markMask: number | undefined)
     hash: !zevenet && !(partial && ipt),
     shortHash: !(partial && nft),
     affinity: !zevenet && !(partial && nft),
+    portAffinity6: !nft,
     clients: !zevenet,
   };
 }
@@ -307,7 +310,8 @@ function specOf(wish: Wish, can: Ability): FarmSpec {
     return family === "ip" ? `${address}:${port}` : `[${address}]:${port}`;
   };
   const affinity =
-    wish.affinity?.by === "sourceIpPort" && speaks("all")
+    wish.affinity?.by === "sourceIpPort" &&
+    (speaks("all") || (families.includes("ip6") && !can.portAffinity6))
       ? { ...wish.affinity, by: AffinityKey.SourceIp }
       : wish.affinity;
   const tiers = wish.backends.map(({ priority = 0 }) => priority);
