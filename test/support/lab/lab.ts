@@ -11,12 +11,20 @@
  */
 
 import { Host } from "../traffic/host";
-import { backendAddress, crowdAddress, type Family, familyOf, frontLink, MAX_GATEWAYS } from "./addresses";
+import {
+  backendAddress,
+  backLink,
+  crowdAddress,
+  type Family,
+  familyOf,
+  frontLink,
+  MAX_GATEWAYS,
+} from "./addresses";
 import { trafficSetup } from "./files";
 import { Gateway, type GatewayOptions } from "./gateway";
 import { Namespace } from "./namespace";
 import { checkRequirements } from "./requirements";
-import { unplugGateway, wireBackends, wireClient, wireGateway } from "./wiring";
+import { unplugGateway, wireBackends, wireClient, wireGateway, wireNeighbour } from "./wiring";
 
 export interface LabOptions {
   /** By name, or with details. At most four. @default one, "edge-1" */
@@ -29,6 +37,8 @@ export interface LabOptions {
 }
 
 export class Lab {
+  private readonly neighbours: Host[] = [];
+
   private constructor(
     /** All clients: one host with many addresses. */
     readonly client: Host,
@@ -100,10 +110,29 @@ export class Lab {
     return Array.from({ length: count }, (_, k) => crowdAddress(index, k, family));
   }
 
+  /**
+   * A host of its own in the backends' subnet: one that dials a farm from there, or a backend that does not share its
+   * machine with the others. Not for a gateway that reboots.
+   */
+  async neighbour(addresses: readonly string[]): Promise<Host> {
+    const namespace = await Namespace.start({ setup: trafficSetup });
+    const neighbour = new Host(namespace, addresses);
+    this.neighbours.push(neighbour);
+    await wireNeighbour(this.neighbours.length, namespace, this.backends.namespace, this.gateways, addresses);
+    return neighbour;
+  }
+
+  /** Which gateway the backends and their neighbours send through what is for this address. */
+  async sendThrough(gateway: string, address: string): Promise<void> {
+    const family = familyOf(address);
+    const { gateway: via } = backLink(this.gateway(gateway).index, family);
+    await this.backends.namespace.ip([`route replace ${address} via ${via}`], `-${family}`);
+  }
+
   /** Ends every host. Calling it again does nothing. */
   async close(): Promise<void> {
     await Promise.all(this.gateways.map((gateway) => gateway.close()));
-    await Promise.all([this.client.close(), this.backends.close()]);
+    await Promise.all([this.client, this.backends, ...this.neighbours].map((host) => host.close()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

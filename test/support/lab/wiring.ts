@@ -124,6 +124,59 @@ export async function wireGateway(
   }
 }
 
+/**
+ * Plugs in a host of its own in the backends' subnet: it reaches backends directly and anything else through the
+ * gateways, as behind one switch.
+ */
+export async function wireNeighbour(
+  number: number,
+  neighbour: Namespace,
+  backends: Namespace,
+  gateways: readonly Node[],
+  addresses: readonly string[],
+): Promise<void> {
+  const port = `nb${number}`;
+  const routers: Record<Family, string> = { 4: "169.254.1.1", 6: "fe80::1" };
+  await backends.ip([
+    `link add ${port} type veth peer name eth0 netns ${neighbour.pid}`,
+    `link set ${port} up`,
+  ]);
+  await neighbour.ip(["link set eth0 up"]);
+  await backends.sh("echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding");
+  for (const family of families) {
+    const own = addresses.filter((address) => familyOf(address) === family);
+    await backends.ip(
+      [
+        addressOn(port, routers[family], { gateway: "", neighbour: "", prefix: family === 4 ? 32 : 64 }),
+        ...own.map((address) => `route add ${host(address)} dev ${port}`),
+        // What the neighbour answers leaves as what the backends answer: by the gateway that the client is behind.
+        ...gateways.flatMap(({ index }) =>
+          clientBlocks(index, family).map(
+            (block) =>
+              `route replace ${block} via ${backLink(index, family).gateway} dev ${interfaceTo(index)}`,
+          ),
+        ),
+      ],
+      `-${family}`,
+    );
+    await neighbour.ip(
+      [
+        ...own.map((address) => `addr add ${host(address)} dev eth0`),
+        ...(family === 4 ? [`route add ${routers[4]} dev eth0`] : []),
+        `route add default via ${routers[family]} dev eth0`,
+      ],
+      `-${family}`,
+    );
+    for (const { index, namespace, back } of gateways)
+      await namespace.ip(
+        own.map(
+          (address) => `route add ${host(address)} via ${backLink(index, family).neighbour} dev ${back}`,
+        ),
+        `-${family}`,
+      );
+  }
+}
+
 /** Pulls both plugs. Routes over the links go with them. */
 export async function unplugGateway(index: number, client: Namespace, backends: Namespace): Promise<void> {
   await Promise.all([client, backends].map((side) => side.ip([`link del ${interfaceTo(index)}`])));

@@ -9,20 +9,26 @@
 
 import { createInterface } from "node:readline";
 import { connectMany, startSteady, stopSteady } from "./client.mjs";
+import { serveFtp, transfer } from "./ftp.mjs";
 import { ask, hangUp, open } from "./held.mjs";
 import { serve, stopServing } from "./server.mjs";
+import { fetchTftp, serveTftp } from "./tftp.mjs";
 import { sendDatagrams } from "./udp.mjs";
 
 const abilities = {
   ask,
   connect: connectMany,
+  fetchTftp,
   hangUp,
   open,
   send: sendDatagrams,
   serve,
+  serveFtp,
+  serveTftp,
   startSteady,
   stopServing,
   stopSteady,
+  transfer,
 };
 
 const lines = createInterface({ input: process.stdin });

@@ -28,6 +28,23 @@ export interface SendOptions extends Omit<Target, "protocol" | "timeout"> {
   readonly text?: string;
 }
 
+export interface FtpOptions {
+  readonly to: string;
+  readonly from?: string;
+  readonly mode: "active" | "passive";
+}
+
+/** A file transfer's second connection. */
+export interface Transferred {
+  readonly failure?: Failure;
+  /** The server's own address. */
+  readonly address?: string;
+  /** What the server said where it listens; IPv6 has no address there. */
+  readonly told?: { readonly address?: string; readonly port: number };
+  /** From where the data came, as the client sees it. */
+  readonly peer?: string;
+}
+
 /** A connection, or UDP flow, that stays open. */
 export interface HeldConnection {
   /** What the backend said first, or why the connection failed. */
@@ -89,6 +106,22 @@ export class Host {
   /** Sends UDP datagrams from one source port and waits for no answer. */
   async send(options: SendOptions): Promise<void> {
     await this.do("send", options);
+  }
+
+  /** Answers FTP at port 21 of every address, and TFTP at port 69. */
+  async serveFiles(): Promise<void> {
+    await this.do("serveFtp", {});
+    await this.do("serveTftp", { addresses: this.addresses });
+  }
+
+  /** Has one FTP data connection opened: by the client (`passive`) or by the server (`active`). */
+  transfer(options: FtpOptions): Promise<Transferred> {
+    return this.do("transfer", options);
+  }
+
+  /** Asks for one block by TFTP. */
+  fetchTftp(options: Omit<FtpOptions, "mode">): Promise<Transferred> {
+    return this.do("fetchTftp", options);
   }
 
   /** Runs a shell command in this host's network. */
