@@ -1,8 +1,12 @@
+import type { Fraction, Ratio } from "../plan/fraction";
 import { SpecError } from "../spec/problem";
-import type { Change, Comparison, Difference, ServiceMoves } from "./comparison";
+import { forgottenBetween } from "./affinity";
+import type { Change, Comparison, Difference, Farm, FarmBackend, ServiceMoves } from "./comparison";
+import { withFeatures } from "./features";
 import { movedBetween } from "./moved";
-import { type ReadBackend, type ReadFarm, readRuleSet } from "./read";
-import { compareServices, sayService } from "./services";
+import { comparePins } from "./pins";
+import { readRuleSet } from "./read";
+import { compareServices, type ServiceChange, sayService } from "./services";
 import { percent } from "./share";
 import { say } from "./words";
 
@@ -19,61 +23,87 @@ export function compare(
   after: string | undefined,
   moves: ServiceMoves = {},
 ): Comparison {
+  if (before === undefined && after === undefined)
+    throw new SpecError("rule sets", [
+      { path: [], text: "there is none; give the one before, the one after, or both" },
+    ]);
+  const [old, now] = [before, after].map((text) => (text === undefined ? undefined : readFarm(text)));
+  if (old && now && old.name !== now.name)
+    throw new SpecError("rule sets", [
+      { path: [], text: `are of two farms, ${old.name} and ${now.name}; compare each with its own` },
+    ]);
+  return compareFarms(old, now, before === after, moves);
+}
+
+function readFarm(text: string): Farm {
+  return withFeatures(readRuleSet(text));
+}
+
+/** @param same whether they are of the same text */
+export function compareFarms(
+  before: Farm | undefined,
+  after: Farm | undefined,
+  same: boolean,
+  moves: ServiceMoves,
+): Comparison {
   const difference = { ...differ(before, after), moves: { to: {}, from: {}, ...moves } };
-  const { before: old, after: now, services, backends, moved } = difference;
-  const change = kindOf(before, after, difference);
-  const both = <T>(get: (farm: ReadFarm) => T | undefined): Change<T> => ({
-    before: old && get(old),
-    after: now && get(now),
+  const { services, backends, moved, forgotten, pins } = difference;
+  const change = !before ? "created" : !after ? "removed" : same ? "none" : kindOf(before, after, services);
+  const both = <T>(get: (farm: Farm) => T | undefined): Change<T> => ({
+    before: before && get(before),
+    after: after && get(after),
   });
   return {
-    farm: (now ?? old)!.name,
+    farm: (after ?? before)!.name,
     change,
     dataPlane: both(({ dataPlane }) => dataPlane),
     algorithm: both(({ algorithm }) => algorithm),
     sourceNat: both(({ sourceNat }) => sourceNat),
     interface: both((farm) => farm.interface),
+    onRemoval: both(({ onRemoval }) => onRemoval),
     services: { ...services, kept: services.kept.map(sayService) },
     backends: backends.map(({ key, before: was, after: is }) => ({
       backend: key,
-      before: was && { share: was.share.toRatio(), mark: was.mark },
-      after: is && { share: is.share.toRatio(), mark: is.mark },
+      before: was && { share: was.share.toRatio(), mark: was.mark, role: was.role },
+      after: is && { share: is.share.toRatio(), mark: is.mark, role: is.role },
     })),
-    moved: moved.map((one) => ({ ...one, fraction: one.fraction.toRatio(), percent: percent(one.fraction) })),
+    moved: moved.map(withRatio),
+    forgotten: forgotten.map(withRatio),
+    pins,
+    allow: both(({ allow }) => allow),
+    deny: both(({ deny }) => deny),
     words: say(change, difference),
   };
 }
 
-function differ(beforeText: string | undefined, afterText: string | undefined): Omit<Difference, "moves"> {
-  const [before, after] = [beforeText, afterText].map((text) =>
-    text === undefined ? undefined : readRuleSet(text),
-  );
-  if (!before && !after)
-    throw new SpecError("rule sets", [
-      { path: [], text: "there is none; give the one before, the one after, or both" },
-    ]);
-  if (before && after && before.name !== after.name)
-    throw new SpecError("rule sets", [
-      { path: [], text: `are of two farms, ${before.name} and ${after.name}; compare each with its own` },
-    ]);
+function withRatio<T extends { fraction: Fraction }>(
+  one: T,
+): Omit<T, "fraction"> & { fraction: Ratio; percent: string } {
+  return { ...one, fraction: one.fraction.toRatio(), percent: percent(one.fraction) };
+}
+
+function differ(before: Farm | undefined, after: Farm | undefined): Omit<Difference, "moves"> {
   const services = compareServices(before?.services ?? [], after?.services ?? []);
+  const kept = before && after && meet(before, after) ? services.kept : [];
   return {
     before,
     after,
     services,
     backends: pair(before?.backends ?? [], after?.backends ?? []),
-    moved: before && after && meet(before, after) ? movedBetween(before, after, services.kept) : [],
+    moved: before && after ? movedBetween(before, after, kept) : [],
+    forgotten: before && after ? forgottenBetween(before, after) : [],
+    pins: comparePins(before?.pins ?? [], after?.pins ?? []),
   };
 }
 
 /** Whether a connection can be balanced by both. */
-function meet(before: ReadFarm, after: ReadFarm): boolean {
+function meet(before: Farm, after: Farm): boolean {
   return (
     before.interface === undefined || after.interface === undefined || before.interface === after.interface
   );
 }
 
-function pair(before: readonly ReadBackend[], after: readonly ReadBackend[]): Difference["backends"] {
+function pair(before: readonly FarmBackend[], after: readonly FarmBackend[]): Difference["backends"] {
   const old = new Map(before.map((backend) => [backend.key, backend]));
   const now = new Map(after.map((backend) => [backend.key, backend]));
   return [...new Map([...old, ...now]).values()]
@@ -82,29 +112,22 @@ function pair(before: readonly ReadBackend[], after: readonly ReadBackend[]): Di
 }
 
 /** An order of its own, since each data plane has its backends in another. */
-function byPlace(a: ReadBackend, b: ReadBackend): number {
+function byPlace(a: FarmBackend, b: FarmBackend): number {
   const [left, right] = [a, b].map(
     ({ family, key }) => `${family} ${key.replace(/\d+/g, (n) => n.padStart(5, "0"))}`,
   );
   return left! < right! ? -1 : left! > right! ? 1 : 0;
 }
 
-function kindOf(
-  beforeText: string | undefined,
-  afterText: string | undefined,
-  { before, after, services, backends }: Omit<Difference, "moves">,
-): Comparison["change"] {
-  if (!before) return "created";
-  if (!after) return "removed";
-  if (beforeText === afterText) return "none";
-  const same =
-    before.dataPlane === after.dataPlane &&
-    before.algorithm === after.algorithm &&
-    before.sourceNat === after.sourceNat &&
-    before.interface === after.interface &&
-    services.added.length + services.removed.length === 0 &&
-    backends.every(
-      ({ before: was, after: is }) => was && is && was.mark === is.mark && was.share.equals(is.share),
-    );
+/** Whether a change of the text changes what the rules do. */
+function kindOf(before: Farm, after: Farm, services: ServiceChange): "traffic" | "rules" {
+  const meaning = ({ name: _, services: __, backends, ...farm }: Farm) =>
+    JSON.stringify([
+      farm,
+      [...backends]
+        .sort(byPlace)
+        .map(({ share, ...backend }) => [Object.entries(backend).sort(), share.toRatio()]),
+    ]);
+  const same = services.added.length + services.removed.length === 0 && meaning(before) === meaning(after);
   return same ? "rules" : "traffic";
 }

@@ -2,7 +2,9 @@ import type { Ratio } from "../plan/fraction";
 import type { PlannedAffinity, PlannedLimits, PlannedLog, Role } from "../plan/plan";
 import type { Family } from "../spec/address";
 import type { Helper, OnRemoval, WhenEmpty } from "../spec/types";
+import type { Forgotten } from "./affinity";
 import type { Moved } from "./moved";
+import type { PinChange } from "./pins";
 import type { ReadBackend, ReadFarm } from "./read";
 import type { ServiceChange } from "./services";
 
@@ -15,15 +17,23 @@ export interface Comparison {
   dataPlane: Change<string>;
   /** Undefined for a single backend, which needs no choice. */
   algorithm: Change<string>;
-  /** `none`, `masquerade`, `vip` or an address. */
+  /** `none`, `masquerade`, `vip`, `auto` or an address. */
   sourceNat: Change<string>;
   /** The one interface that is balanced; undefined: any. */
   interface: Change<string>;
+  /** Of `backends` those of which connections are forgotten as soon as they leave (`cut`), or go on (`keep`). */
+  onRemoval: Change<OnRemoval>;
   services: { added: string[]; removed: string[]; kept: string[] };
-  /** By address family and address. */
+  /** By address family and address. One that is down is not there, as if it were removed. */
   backends: BackendChange[];
-  /** The part of new connections to kept services that goes elsewhere; services of one part stand together. */
-  moved: { services: string[]; fraction: Ratio; percent: string }[];
+  /** The part of what is new at kept services that goes elsewhere; services of one part stand together. */
+  moved: MovedPart[];
+  /** The part of what affinity remembers that it forgets; for each address family in which it did and does. */
+  forgotten: { family: Family; fraction: Ratio; percent: string }[];
+  pins: { added: ReadPin[]; removed: ReadPin[] };
+  /** Client networks. A list that comes or goes altogether changes whom it is about: `before` or `after` is undefined. */
+  allow: Change<string[]>;
+  deny: Change<string[]>;
   /** The whole in plain sentences, the most important first. The same change gives the same words. */
   words: string[];
 }
@@ -33,9 +43,21 @@ export interface Change<T> {
   after: T | undefined;
 }
 
-export interface BackendChange extends Change<{ share: Ratio; mark: number }> {
+export interface BackendChange extends Change<{ share: Ratio; mark: number; role: ReadRole }> {
   /** `10.0.0.3`, or `10.0.0.3:80` where it has a port. */
   backend: string;
+}
+
+/** What part of new connections, of clients, or of flows goes elsewhere. */
+export interface MovedPart {
+  services: string[];
+  /** `connections` where each is drawn; `clients` or `flows` where they are hashed. */
+  of: "connections" | "clients" | "flows";
+  /** Of connections the least part that must, since draws are independent; of clients and flows exact. */
+  fraction: Ratio;
+  percent: string;
+  /** Another hash, or one that comes or goes: what was found before tells nothing, and all count as moved. */
+  anew: boolean;
 }
 
 /**
@@ -46,6 +68,10 @@ export interface ServiceMoves {
   to?: Record<string, string>;
   from?: Record<string, string>;
 }
+
+/** A farm that is read, whatever its rule set tells. */
+export type Farm = Omit<ReadFarm, "backends"> & ReadFeatures & { backends: FarmBackend[] };
+export type FarmBackend = ReadBackend & ReadStanding;
 
 /**
  * What a rule set tells of what not every farm has: `ReadFarm` has it beside services, backends and the rest.
@@ -89,18 +115,23 @@ export interface ReadPin {
   backend: string;
 }
 
-/** What `ReadBackend` has beside key, place, mark and share. One that is down is not there. */
+/** What `ReadBackend` has beside key, place, mark and share. */
 export interface ReadStanding {
-  role: Exclude<Role, "down">;
+  role: ReadRole;
   maxConnections: number | undefined;
 }
 
+/** One that is down is not there. */
+export type ReadRole = Exclude<Role, "down">;
+
 /** The same with exact numbers in it, for words. */
 export interface Difference {
-  before: ReadFarm | undefined;
-  after: ReadFarm | undefined;
+  before: Farm | undefined;
+  after: Farm | undefined;
   services: ServiceChange;
-  backends: (Change<ReadBackend> & { key: string })[];
+  backends: (Change<FarmBackend> & { key: string })[];
   moved: Moved[];
+  forgotten: Forgotten[];
+  pins: PinChange;
   moves: Required<ServiceMoves>;
 }

@@ -1,5 +1,4 @@
-import type { Difference } from "./comparison";
-import { sayService } from "./services";
+import type { Difference, Farm, ReadRole } from "./comparison";
 
 /**
  * What connections experience that are under way. The kernel asks nat chains about a connection's first packet alone, and
@@ -10,37 +9,13 @@ import { sayService } from "./services";
  * The kernel takes connection tracking and NAT off a network namespace with the last rule that needs them, and then
  * translates nothing, whatever entries there are (nf_ct_netns_put, nf_nat_unregister_fn; tried on kernel 6.18).
  */
-export function sayEstablished({ before, after, services, backends, moves }: Difference): string[] {
-  const removed = backends.filter((one) => !one.after);
-  const marked = backends.filter((one) => one.before && one.after && one.before.mark !== one.after.mark);
+export function sayEstablished(difference: Difference): string[] {
+  const { before, after, services, moves } = difference;
   const added = services.added.filter((service) => moves.from[service] === undefined);
   const left = services.removed.filter((service) => moves.to[service] === undefined);
   const moving = added.length < services.added.length || left.length < services.removed.length;
-  const kept = before && after && services.kept.length > 0;
-  const udp = kept && services.kept.some((service) => / (udp|all) /.test(sayService(service)));
   return [
-    ...(kept
-      ? [
-          "Established connections keep their backend and the source address that it sees: connection tracking holds both, and no rule chooses again.",
-        ]
-      : []),
-    ...(kept && removed.length > 0
-      ? [
-          udp
-            ? "TCP connections of a removed backend go on to it until they end; its UDP flows are chosen for again (if the gateway has the conntrack command)."
-            : "Those of a removed backend go on to it until they end; it gets no new ones.",
-        ]
-      : []),
-    ...(kept && marked.length > 0
-      ? [
-          udp
-            ? "TCP connections that bear an old mark keep it until they end; UDP flows that do are chosen for again (if the gateway has the conntrack command)."
-            : "Connections that bear an old mark keep it until they end.",
-        ]
-      : []),
-    ...(kept && before.dataPlane !== after.dataPlane
-      ? ["Both data planes share the kernel's connection tracking: the change ends no connection."]
-      : []),
+    ...(before && after && services.kept.length > 0 ? sayKept(before, after, difference) : []),
     ...(after?.algorithm === "roundRobin" && before ? ["The turns start anew."] : []),
     ...(moving
       ? [
@@ -60,5 +35,76 @@ export function sayEstablished({ before, after, services, backends, moves }: Dif
             "a masquerade), and may stop when the last NAT rule leaves. The farm no longer opens FORWARD for them: a FORWARD that drops by default ends them.",
         ]
       : []),
+  ];
+}
+
+/** Of services that stay. */
+function sayKept(before: Farm, after: Farm, { services, backends }: Difference): string[] {
+  const udp = services.kept.some(({ protocol }) => protocol === "udp" || protocol === "all");
+  const leave = backends.some((one) => !one.after);
+  const cut = leave && after.onRemoval === "cut";
+  const marked = backends.some((one) => one.before && one.after && one.before.mark !== one.after.mark);
+  const becomes = (role: ReadRole) =>
+    backends.some((one) => one.before?.role !== role && one.after?.role === role);
+  return [
+    ...(cut
+      ? [
+          "Connections of a backend that leaves are cut: the gateway forgets them and drops their packets" +
+            `${udp ? "; UDP flows are chosen for again" : ""} (if it has the conntrack command).`,
+        ]
+      : []),
+    `${cut ? "Other established" : "Established"} connections keep their backend and the source address that it sees: connection tracking holds both, and no rule chooses again.`,
+    ...(leave && !cut
+      ? [
+          udp
+            ? "TCP connections of a backend that leaves go on to it until they end; its UDP flows are chosen for again (if the gateway has the conntrack command)."
+            : "Those of a backend that leaves go on to it until they end; it gets no new ones.",
+        ]
+      : []),
+    ...(becomes("drain") ? [sayDrain(after)] : []),
+    ...(becomes("standby") ? ["A backend that stands by keeps its connections until they end."] : []),
+    ...(marked
+      ? [
+          udp
+            ? "TCP connections that bear an old mark keep it until they end; UDP flows that do are chosen for again (if the gateway has the conntrack command)."
+            : "Connections that bear an old mark keep it until they end.",
+        ]
+      : []),
+    ...(before.dataPlane === after.dataPlane
+      ? []
+      : ["Both data planes share the kernel's connection tracking: the change ends no connection."]),
+    ...sayAsked(before, after, backends),
+  ];
+}
+
+function sayDrain({ affinity, pins }: Farm): string {
+  const clients = [
+    ...(affinity ? ["the clients that affinity remembers"] : []),
+    ...(pins.length > 0 ? ["those that are pinned to it"] : []),
+  ];
+  const too = clients.length === 0 ? "" : `, and gets ${clients.join(" and ")}`;
+  return `A backend that drains keeps its connections until they end${too}.`;
+}
+
+/** Of rules that are asked about a connection's first packet, and may be thought to be about all. */
+function sayAsked(before: Farm, after: Farm, backends: Difference["backends"]): string[] {
+  const served = after.allow === undefined ? undefined : new Set(after.allow);
+  const denied = new Set(before.deny);
+  const narrower =
+    after.deny.some((network) => !denied.has(network)) ||
+    (served !== undefined && (before.allow?.some((network) => !served.has(network)) ?? true));
+  return [
+    ...(narrower
+      ? ["Established connections of clients that are not served any more go on: lists are about new ones."]
+      : []),
+    ...(before.limits.connections === after.limits.connections &&
+    backends.every((one) => one.before?.maxConnections === one.after?.maxConnections)
+      ? []
+      : [
+          "A limit of connections at a time that changes counts from zero: those under way are neither counted nor cut.",
+        ]),
+    ...(before.helper === after.helper
+      ? []
+      : ["A helper comes with a connection's first packet: established ones go on with what they have."]),
   ];
 }

@@ -1,11 +1,16 @@
-import { hex } from "../spec/check";
-import type { Comparison, Difference } from "./comparison";
+import { Fraction } from "../plan/fraction";
+import { sayForgotten } from "./affinity";
+import { changesTier, sayBackends } from "./backends";
+import type { Comparison, Difference, Farm } from "./comparison";
+import { sayEmpty } from "./empty";
 import { sayEstablished } from "./established";
-import type { ReadFarm } from "./read";
+import type { Moved } from "./moved";
+import { saySettings, sayUnusual } from "./settings";
 import { sayShare } from "./share";
 
 /** A comparison in plain sentences. */
 export function say(change: Comparison["change"], difference: Difference): string[] {
+  const { before, after } = difference;
   switch (change) {
     case "none":
       return ["Nothing changes."];
@@ -13,15 +18,27 @@ export function say(change: Comparison["change"], difference: Difference): strin
       return ["The rules change, what they do to traffic does not."];
     case "created":
     case "removed":
-      return [sayWhole(change, (difference.after ?? difference.before)!), ...sayDetails(difference)];
+      return [
+        sayWhole(change, (after ?? before)!),
+        ...sayEmpty(difference),
+        ...(after ? sayUnusual(after) : []),
+        ...sayDetails(change, difference),
+      ];
     case "traffic":
-      return [...sayMoved(difference), ...saySettings(difference), ...sayDetails(difference)];
+      return [
+        ...sayEmpty(difference),
+        ...sayMoved(difference),
+        ...(changesTier(difference) ? ["Another tier of backends carries new connections."] : []),
+        ...sayForgotten(difference),
+        ...saySettings(difference),
+        ...sayDetails(change, difference),
+      ];
     default:
       throw change satisfies never;
   }
 }
 
-function sayWhole(change: "created" | "removed", farm: ReadFarm): string {
+function sayWhole(change: "created" | "removed", farm: Farm): string {
   const { dataPlane, algorithm, sourceNat } = farm;
   const how = [dataPlane, ...(algorithm === undefined ? [] : [algorithm]), `source NAT ${sourceNat}`];
   return `The farm is ${change}: ${[...how, ...(farm.interface === undefined ? [] : [`interface ${farm.interface}`])].join(", ")}.`;
@@ -29,31 +46,55 @@ function sayWhole(change: "created" | "removed", farm: ReadFarm): string {
 
 function sayMoved({ before, after, moved, services: { added, removed } }: Difference): string[] {
   const entered = before?.interface === after?.interface ? "" : " that the farm balances before and after";
-  return moved.map(({ services, fraction }) => {
-    const some = services.length > 1 && added.length + removed.length > 0;
-    const to = moved.length > 1 ? ` to ${services.join(", ")}` : some ? " to services that stay" : "";
-    if (fraction.isZero()) return `New connections${to}${entered} are spread as before.`;
-    if (fraction.numerator === fraction.denominator)
-      return `All new connections${to}${entered} go to other backends than before.`;
-    return `Of new connections${to}${entered}, ${sayShare(fraction)} go to another backend than before.`;
+  return moved.map((one) => {
+    const some = one.services.length > 1 && added.length + removed.length > 0;
+    const to = moved.length > 1 ? ` to ${one.services.join(", ")}` : some ? " to services that stay" : "";
+    const kind = KINDS[one.of];
+    const what = `${kind.what}${to === "" ? "" : kind.at}${to}${entered}`;
+    if (one.anew) return `${sayAnew(what, hashes(before!), hashes(after!))}.`;
+    if (one.fraction.isZero()) return `${what[0]!.toUpperCase()}${what.slice(1)} ${kind.none}.`;
+    if (one.fraction.equals(Fraction.ONE)) return `All ${what} ${kind.all}.`;
+    return `Of ${what}, ${sayShare(one.fraction)} ${kind.some}.`;
   });
 }
 
-function saySettings({ before, after }: Difference): string[] {
-  if (!before || !after) return [];
-  const settings: [string, string | undefined, string | undefined][] = [
-    ["Data plane", before.dataPlane, after.dataPlane],
-    ["Algorithm", before.algorithm ?? after.algorithm, after.algorithm ?? before.algorithm],
-    ["Source NAT", before.sourceNat, after.sourceNat],
-    ["Interface at which connections are balanced", before.interface ?? "any", after.interface ?? "any"],
-  ];
-  return settings
-    .filter(([, old, now]) => old !== now)
-    .map(([what, old, now]) => `${what}: ${old} → ${now}.`);
+/** `at` leads to the services of those that do not go to services themselves. */
+const KINDS: Record<Moved["of"], Record<"what" | "at" | "none" | "all" | "some", string>> = {
+  connections: {
+    what: "new connections",
+    at: "",
+    none: "are spread as before",
+    all: "go to other backends than before",
+    some: "go to another backend than before",
+  },
+  clients: {
+    what: "clients",
+    at: " that connect",
+    none: "find the same backend as before",
+    all: "find another backend than before",
+    some: "find another backend than before",
+  },
+  flows: {
+    what: "new flows",
+    at: "",
+    none: "find the same backend as before",
+    all: "find another backend than before",
+    some: "find another backend than before",
+  },
+};
+
+function sayAnew(what: string, before: boolean, after: boolean): string {
+  if (!after) return `All ${what} are spread anew, and not by a hash any more`;
+  const how = before ? "by another hash" : "by a hash";
+  return `All ${what} are spread anew, ${how}: where they went before tells nothing of where they go now`;
 }
 
-function sayDetails(difference: Difference): string[] {
-  const { services, backends, moves } = difference;
+function hashes({ hash }: Farm): boolean {
+  return hash.ip !== undefined || hash.ip6 !== undefined;
+}
+
+function sayDetails(change: Comparison["change"], difference: Difference): string[] {
+  const { services, moves } = difference;
   return [
     ...services.added.map((service) =>
       moves.from[service] === undefined
@@ -65,18 +106,7 @@ function sayDetails(difference: Difference): string[] {
         ? `Service ${service} is removed.`
         : `Service ${service} moves to farm ${moves.to[service]}.`,
     ),
-    ...backends.flatMap(sayBackend),
+    ...sayBackends(change, difference),
     ...sayEstablished(difference),
-  ];
-}
-
-function sayBackend({ key, before, after }: Difference["backends"][number]): string[] {
-  if (!after) return [`Backend ${key} is removed; its share was ${sayShare(before!.share)}.`];
-  if (!before) return [`Backend ${key} is added: share ${sayShare(after.share)}, mark ${hex(after.mark)}.`];
-  return [
-    ...(before.share.equals(after.share)
-      ? []
-      : [`Backend ${key}: share ${sayShare(before.share)} → ${sayShare(after.share)}.`]),
-    ...(before.mark === after.mark ? [] : [`Backend ${key}: mark ${hex(before.mark)} → ${hex(after.mark)}.`]),
   ];
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { report } from "../../src/cli/report";
 import { compare, compile, type FarmSpec, SpecError, type TargetSpec } from "../../src/core";
 import { Fraction } from "../../src/plan/fraction";
+import { withFeatures } from "../../src/report/features";
 import { movedBetween } from "../../src/report/moved";
 import { readRuleSet } from "../../src/report/read";
 import { percent, sayShare } from "../../src/report/share";
@@ -149,8 +150,8 @@ describe("the part of new connections that goes elsewhere", () => {
         );
         const families = new Set(fewer.map(({ address }) => address.includes(":")));
         fc.pre(families.size === new Set(spec.backends.map(({ address }) => address.includes(":"))).size);
-        const before = readRuleSet(compile("web", spec, target).ruleSet);
-        const after = readRuleSet(compile("web", { ...spec, backends: fewer }, target).ruleSet);
+        const before = withFeatures(readRuleSet(compile("web", spec, target).ruleSet));
+        const after = withFeatures(readRuleSet(compile("web", { ...spec, backends: fewer }, target).ruleSet));
         expect(movedBetween(before, after, before.services)).toEqual(
           movedBetween(after, before, before.services),
         );

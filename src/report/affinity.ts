@@ -1,0 +1,98 @@
+import { Fraction } from "../plan/fraction";
+import type { PlannedAffinity } from "../plan/plan";
+import type { Family } from "../spec/address";
+import type { Difference, Farm, FarmBackend } from "./comparison";
+import { sayShare } from "./share";
+
+/** The part of what affinity remembers that it forgets. */
+export interface Forgotten {
+  family: Family;
+  fraction: Fraction;
+}
+
+/**
+ * Given that each backend is remembered in proportion to its share before: for each address family in which affinity remembered any.
+ * An entry goes with its backend's mark, and with every backend that clients cannot come to any more.
+ */
+export function forgottenBetween(before: Farm, after: Farm): Forgotten[] {
+  if (!before.affinity) return [];
+  const kept = isKept(before, after);
+  const reached = new Set(after.backends.filter((one) => isReached(after, one)).map(identity));
+  return (["ip", "ip6"] as const).flatMap((family) => {
+    const held = before.backends.filter((one) => one.family === family && !one.share.isZero());
+    if (held.length === 0) return [];
+    if (!kept) return [{ family, fraction: Fraction.ONE }];
+    const lost = held.filter((one) => !reached.has(identity(one)));
+    return [{ family, fraction: lost.reduce((sum, { share }) => sum.plus(share), Fraction.ZERO) }];
+  });
+}
+
+/** Whether the kernel's own object stays: with another size or key it is another one, in ipset with another time too. */
+function isKept(before: Farm, after: Farm): boolean {
+  const [old, now] = [before.affinity, after.affinity];
+  return (
+    old !== undefined &&
+    now !== undefined &&
+    old.by === now.by &&
+    old.maxEntries === now.maxEntries &&
+    before.dataPlane === after.dataPlane &&
+    (old.timeout === now.timeout || after.dataPlane === "nftables")
+  );
+}
+
+/** Whether a client that affinity remembers comes to this backend. */
+function isReached({ pins }: Farm, { role, key }: FarmBackend): boolean {
+  return role !== "standby" || pins.some(({ backend }) => backend === key);
+}
+
+function identity({ family, key, mark }: FarmBackend): string {
+  return `${family} ${key} ${mark}`;
+}
+
+/** What clients that affinity remembers experience. */
+export function sayForgotten({ before, after, moved, forgotten }: Difference): string[] {
+  if (!after) return [];
+  if (!before?.affinity)
+    return after.affinity ? ["Affinity remembers each client from its next new connection on."] : [];
+  if (!after.affinity)
+    return ["Affinity ends: the next new connection of each client is spread like any other."];
+  const [first, ...others] = forgotten;
+  const alike = others.every(({ fraction }) => first!.fraction.equals(fraction));
+  const said = (alike ? forgotten.slice(0, 1) : forgotten).flatMap(({ family, fraction }) => {
+    const which = alike ? "" : ` of ${family === "ip" ? "IPv4" : "IPv6"}`;
+    if (fraction.isZero()) return [];
+    if (fraction.equals(Fraction.ONE))
+      return [
+        `Affinity forgets all that it remembers${which}: the next new connection of each client is spread like any other.`,
+      ];
+    return [
+      `Of what affinity remembers${which}, ${sayShare(fraction)} is forgotten (in proportion to the shares before): those clients find another backend.`,
+    ];
+  });
+  const drained = before.backends.filter(
+    ({ role, key, family }) =>
+      role === "drain" && !after.backends.some((one) => one.key === key && one.family === family),
+  );
+  return [
+    ...said,
+    ...(said.length === 0 && moved.some(({ fraction }) => !fraction.isZero())
+      ? ["Clients that affinity remembers keep their backend."]
+      : []),
+    ...(drained.length > 0
+      ? ["Clients that affinity still has at a backend that drained, and now leaves, find another one."]
+      : []),
+  ];
+}
+
+/** `by client address, for 300 s, 65536 clients at most`. */
+export function sayAffinity(affinity: PlannedAffinity | undefined): string {
+  if (!affinity) return "none";
+  const { by, timeout, maxEntries } = affinity;
+  return `by ${KEYS[by]}, for ${timeout} s, ${maxEntries} entries at most`;
+}
+
+const KEYS = {
+  sourceIp: "client address",
+  sourceIpPort: "client address and port",
+  destinationIp: "dialled address",
+} as const satisfies Record<PlannedAffinity["by"], string>;
