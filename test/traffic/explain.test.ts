@@ -1,0 +1,170 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  explain,
+  type FarmSpec,
+  type Outcome,
+  type Packet as Question,
+  type TargetSpec,
+} from "../../src/core";
+import { caseOnAll, PLACE, TARGETS } from "../spec/farms";
+import { applyFarm, installTool, removeFarm } from "../support/farms";
+import { Lab } from "../support/lab";
+import { familyOf } from "../support/lab/addresses";
+
+/**
+ * What `explain` says of a packet is what the kernel does with it: random farms with every feature, real packets, and the
+ * gateway's table of connections, which has what became of each.
+ *
+ * `FARMS=200` makes it a long run, `SEED=2` one of others.
+ */
+const FARMS = Number(process.env.FARMS ?? 8);
+const SEED = Number(process.env.SEED ?? 1);
+
+/** Hosts of the clients' networks, beside and inside of those that farms name. */
+const HOSTS = [2, 3, 4, 7, 8, 64, 65, 127, 128, 200];
+
+describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (iptables) => {
+  let lab: Lab;
+
+  beforeAll(async () => {
+    const backends = Array.from({ length: 200 }, (_, i) => [
+      PLACE.ip.backend(i + 1),
+      PLACE.ip6.backend(i + 1),
+    ]).flat();
+    lab = await Lab.create({ gateways: [{ name: "edge-1", iptables, forwarding: true }], backends });
+    await installTool(lab.gateway());
+    await lab.client.sh("ip route add local 198.51.100.0/24 dev lo; ip route add local 192.0.2.77/32 dev lo");
+    await lab.client.sh(
+      "ip -6 route add local 2001:db8:1::/64 dev lo; ip -6 route add local 2001:db8:2::77/128 dev lo",
+    );
+    // Backends say nothing: so a connection stays as its first packet left it.
+    await lab.backends.sh(
+      "nft 'table inet silent { chain all { type filter hook prerouting priority -300; iifname gw0 meta l4proto { tcp, udp, icmp } drop; }; }'",
+    );
+  });
+  afterAll(() => lab?.close());
+
+  const targets = TARGETS.filter(([, { dataPlane }]) => iptables === "nft" || dataPlane === "iptables");
+
+  it.each(targets)(
+    "%s",
+    async (_, wanted) => {
+      const seen: Record<string, number> = {};
+      await fc.assert(
+        fc.asyncProperty(caseOnAll([wanted]), async ({ name, spec, targets }) => {
+          const target = targets[0]!;
+          const questions = questionsOf(spec, target);
+          await applyFarm(lab.gateway(), name, spec, target);
+          try {
+            const happened = await send(questions);
+            for (const [i, question] of questions.entries()) {
+              const { possible } = explain(name, spec, question, target);
+              const foreseen = await Promise.all(possible.map(({ outcome }) => say(outcome, question)));
+              expect(foreseen, JSON.stringify(question)).toContain(happened[i]);
+              const kind = happened[i]!.split(" ")[0]!;
+              seen[kind] = (seen[kind] ?? 0) + 1;
+            }
+          } finally {
+            await removeFarm(lab.gateway(), name);
+            await lab.gateway().sh("conntrack -F 2>/dev/null");
+          }
+        }),
+        { numRuns: FARMS, seed: SEED, endOnFailure: process.env.SHRINK === undefined },
+      );
+      if (process.env.FARMS) console.log(`${iptables}: ${FARMS} farms:`, JSON.stringify(seen));
+      expect(seen.to).toBeGreaterThan(0);
+    },
+    30_000 + FARMS * 3_000,
+  );
+
+  /** From as many clients as possible; one packet alone, where what came before would count. */
+  function questionsOf(spec: FarmSpec, { interface: enters }: TargetSpec): Question[] {
+    const { limits, affinity, backends } = spec;
+    const alone =
+      limits !== undefined ||
+      affinity?.by === "destinationIp" ||
+      backends.some(({ maxConnections }) => maxConnections !== undefined);
+    const questions = spec.listeners.flatMap(({ address, protocol, port, ports }, l) => {
+      const family = address.includes(":") ? "ip6" : "ip";
+      const dialled = port !== undefined ? [port] : (ports ?? "7,65535").split(/[,-]/).map(Number);
+      const protocols = protocol === "all" ? (["tcp", "udp"] as const) : [protocol];
+      return protocols.flatMap((each) =>
+        each === "sctp"
+          ? []
+          : dialled.map((destinationPort, i): Question => {
+              const own = (l + i) % 5 === 4 && enters === undefined;
+              const host = HOSTS[(3 * l + i) % HOSTS.length]!;
+              const source = (l + i) % 7 === 6 ? PLACE[family].stranger : PLACE[family].client(host);
+              return {
+                destination: address,
+                destinationPort,
+                protocol: each,
+                sourcePort: 40_000 + 16 * l + i,
+                ...(own
+                  ? { from: "gateway", source: lab.gateway().address(family === "ip" ? 4 : 6) }
+                  : { interface: lab.gateway().front, source }),
+              };
+            }),
+      );
+    });
+    const clients = new Set<string>();
+    const first = questions.filter(({ source }) => !clients.has(source) && clients.add(source));
+    return alone ? first.slice(0, 1) : first;
+  }
+
+  /** Sends each, and says what became of it. */
+  async function send(questions: readonly Question[]): Promise<string[]> {
+    const gateway = lab.gateway();
+    const refused = await Promise.all(
+      questions.map(async (question) => {
+        const { failures } = await (question.from === "gateway" ? gateway : lab.client).connect({
+          to: question.destination,
+          port: question.destinationPort!,
+          protocol: question.protocol as "tcp" | "udp",
+          from: question.source,
+          fromPort: question.sourcePort!,
+          timeout: 250,
+        });
+        return failures.refused === 1;
+      }),
+    );
+    const table = await gateway.sh("conntrack -L -f ipv4 2>/dev/null; conntrack -L -f ipv6 2>/dev/null");
+    return questions.map((question, i) => {
+      const { source, sourcePort, destination, destinationPort, protocol } = question;
+      const line = table
+        .split("\n")
+        .find(
+          (each) =>
+            each.startsWith(protocol) &&
+            each.includes(` src=${source} dst=${destination} sport=${sourcePort} dport=${destinationPort} `),
+        );
+      if (refused[i]) return line ? `refused and tracked: ${line}` : "rejected";
+      if (!line) return "dropped";
+      const [, address, seenAs, port] = / src=\S+ .* src=(\S+) dst=(\S+) sport=(\d+) /.exec(line)!;
+      const mark = Number(/ mark=(\d+)/.exec(line)?.[1] ?? 0);
+      return address === destination
+        ? `untouched mark ${mark}`
+        : `to ${address} ${port} source ${seenAs} mark ${mark}`;
+    });
+  }
+
+  async function say(outcome: Outcome, { destination }: Question): Promise<string> {
+    switch (outcome.kind) {
+      case "translated": {
+        const { to, source, mark } = outcome;
+        const seenAs = source.kind === "masquerade" ? await backAddress(destination) : source.address;
+        return `to ${to.address} ${to.port} source ${seenAs} mark ${mark}`;
+      }
+      case "untouched":
+        return `untouched mark ${outcome.mark}`;
+      default:
+        return outcome.kind;
+    }
+  }
+
+  async function backAddress(destination: string): Promise<string> {
+    const line = await lab.gateway().sh(`ip -${familyOf(destination)} -o addr show dev eth1 scope global`);
+    return / inet6? ([\da-f.:]+)/.exec(line)![1]!;
+  }
+});
