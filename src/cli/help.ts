@@ -3,8 +3,11 @@ export const HELP = `netfilter-lb explains load-balancer farms and what a change
   netfilter-lb explain PROGRAM.json --packet JSON [--json] [--all]
       What happens to a packet, rule by rule.
       PROGRAM.json   { "name": "web", "spec": { "listeners": …, "backends": … }, "target": { "dataPlane": "nftables" } }
-      --packet       { "source", "destination", "protocol", "destinationPort", "sourcePort", "interface",
+      --packet       { "source", "destination", "protocol", "sourcePort", "destinationPort", "interface",
                        "from": "client" or "gateway", "state": "new", "established" or "invalid", "mark",
+                       "syn": whether a tcp packet opens a connection,
+                       "affinity": the backend that the gateway remembers for the client, "10.0.0.3:80",
+                       "over": limits that are exhausted, of ["connections", "backendConnections", "rate", "sourceRate"],
                        "draw": 0 to 1 (algorithm random) or "turn": 0, 1 … (roundRobin) }
       --all          also the rules that do not match
       --json         the whole as data
