@@ -3,7 +3,7 @@ import { EVERY_PORT, type PortRange } from "../spec/ports";
 import type { Service } from "../spec/service";
 import type { IptMatch, IptRule, IptTarget, SharedChain } from "./ruleset";
 
-/** Lines of the shared chains that every layout has: how a service's packets are told, guarded and let through. */
+/** Lines of the shared chains that every layout has: how a service's packets are told. */
 
 /** A packet that a client sends to a service. */
 export function dialled(plan: Plan, service: Service, where: SharedChain): IptMatch[] {
@@ -35,63 +35,22 @@ function matched(ports: PortRange): PortRange | undefined {
 }
 
 /** Where a service's connections start: from other machines, and from the gateway itself unless the farm names an interface. */
-export function entrances(plan: Plan): SharedChain[] {
+function entrances(plan: Plan): SharedChain[] {
   return plan.interface === undefined ? ["PREROUTING", "OUTPUT"] : ["PREROUTING"];
 }
 
 /** What sends each of the services' new packets to `chain`. */
 export function dispatch(plan: Plan, services: readonly Service[], chain: string): IptRule[] {
+  return toServices(plan, services, { kind: "goto", to: chain });
+}
+
+/** The same for all packets that enter for one of the services. */
+export function toServices(plan: Plan, services: readonly Service[], target: IptTarget): IptRule[] {
   return services.flatMap((service) =>
     entrances(plan).map((entrance) => ({
       chain: entrance,
       matches: dialled(plan, service, entrance),
-      target: { kind: "goto", to: chain } as const,
+      target,
     })),
   );
-}
-
-/**
- * What is still addressed to a service after nat had it was not translated, and must reach neither the gateway nor the uplink.
- * These stand in mangle, because DROP is refused in nat.
- */
-export function guards(plan: Plan, services: readonly Service[]): IptRule[] {
-  return services.flatMap((service) =>
-    (["INPUT", "FORWARD"] as const).map((chain) => drop(chain, dialled(plan, service, chain))),
-  );
-}
-
-/** The same for connections of the gateway itself: filter's OUTPUT is the first chain behind nat's. */
-export function outputGuards(plan: Plan, services: readonly Service[]): IptRule[] {
-  if (plan.interface !== undefined) return [];
-  return services.map((service) => drop("OUTPUT", dialled(plan, service, "OUTPUT")));
-}
-
-function drop(chain: SharedChain, matches: IptMatch[]): IptRule {
-  return { chain, matches, target: { kind: "drop" } };
-}
-
-/** A gateway whose FORWARD policy is DROP still serves: what was translated for a service passes, both ways. */
-export function accepts(services: readonly Service[]): IptRule[] {
-  return services.map((service) => ({
-    chain: "FORWARD",
-    matches: translated(service),
-    target: { kind: "accept" },
-  }));
-}
-
-/** The address that a service's backends shall see; undefined: the client's own. */
-export function sourceTarget(plan: Plan, service: Service): IptTarget | undefined {
-  const { sourceNat } = plan;
-  switch (sourceNat.kind) {
-    case "none":
-      return undefined;
-    case "masquerade":
-      return { kind: "masquerade" };
-    case "vip":
-      return { kind: "snat", address: service.address };
-    case "address":
-      return { kind: "snat", address: sourceNat.to.text };
-    default:
-      throw sourceNat satisfies never;
-  }
 }

@@ -1,8 +1,11 @@
-import type { Plan, Pool } from "../plan/plan";
+import type { Plan, PlannedBackend, Pool } from "../plan/plan";
 import { lastMatchWins } from "../plan/probability";
 import { turns } from "../plan/turns";
+import { checksSyn, NOT_SYN, REJECTED } from "./admission";
+import { isRefused } from "./guard";
 import type { IptMatch, IptRule, IptTable } from "./ruleset";
-import { dispatch, sourceTarget, translated } from "./service";
+import { dispatch, translated } from "./service";
+import { sourceMatches, sourceTarget } from "./source";
 import { dnats } from "./translate";
 
 /**
@@ -13,39 +16,55 @@ export function zevenetTables(plan: Plan, pool: Pool): { mangle: IptTable; nat: 
   const chain = plan.shortName;
   const marking = `${chain}.mark`;
   const mask = plan.markMask;
-  const sources = lowerSources(plan, pool);
-
+  const own = { chain: { own: chain } };
+  const first = { chain: { own: marking } };
+  const isEmpty = pool.chosen.length === 0;
   const mangle: IptTable = {
     name: "mangle",
     chains: [chain, marking],
     rules: [
       ...dispatch(plan, pool.services, chain),
-      { chain: { own: chain }, matches: [], target: { kind: "restoreMark", mask } },
+      { ...own, matches: [], target: { kind: "restoreMark", mask } },
       // A one-way UDP flow stays NEW: only the mark tells that it was chosen for.
       {
-        chain: { own: chain },
+        ...own,
         matches: [{ kind: "stateNew" }, { kind: "mark", mark: 0, mask }],
         target: { kind: "goto", to: marking },
       },
-      ...candidates(plan, pool).map(
-        ({ index, matches }): IptRule => ({
-          chain: { own: marking },
-          matches: [...matches, { kind: "backendComment", farm: plan.name, index }],
-          target: { kind: "setMark", mark: pool.backends[index]!.mark, mask },
-        }),
-      ),
-      { chain: { own: marking }, matches: [{ kind: "stateNew" }], target: { kind: "saveMark", mask } },
+      ...(checksSyn(plan, pool) ? [{ ...first, matches: NOT_SYN, target: { kind: "drop" } as const }] : []),
+      ...(isRefused(plan, pool) ? [{ ...first, matches: [], target: REJECTED }] : []),
+      ...(isEmpty
+        ? []
+        : [
+            ...candidates(plan, pool).map(
+              ({ backend, matches }): IptRule => ({
+                ...first,
+                matches: [
+                  ...matches,
+                  { kind: "backendComment", farm: plan.name, index: pool.backends.indexOf(backend) },
+                ],
+                target: { kind: "setMark", mark: backend.mark, mask },
+              }),
+            ),
+            {
+              ...first,
+              matches: [{ kind: "stateNew" } as const],
+              target: { kind: "saveMark", mask } as const,
+            },
+          ]),
     ],
   };
+  if (isEmpty) return { mangle, nat: { name: "nat", chains: [], rules: [] } };
 
+  const sources = lowerSources(plan, pool);
   const nat: IptTable = {
     name: "nat",
     chains: [chain, ...sources.chains],
     rules: [
       ...dispatch(plan, pool.services, chain),
-      ...pool.backends.flatMap((backend) =>
+      ...pool.chosen.flatMap((backend) =>
         dnats(pool, backend, [{ kind: "mark", mark: backend.mark, mask }]).map((rule) => ({
-          chain: { own: chain },
+          ...own,
           ...rule,
         })),
       ),
@@ -64,22 +83,24 @@ export function zevenetTables(plan: Plan, pool: Pool): { mangle: IptTable; nat: 
  * Two processors may pass each other in the list, and then one connection meets two turns and the other none:
  * so the first turn takes whatever comes, and the others take from it.
  */
-function candidates(plan: Plan, pool: Pool): { index: number; matches: IptMatch[] }[] {
-  const shares = pool.backends.map(({ share }) => share);
+function candidates(plan: Plan, { chosen, total }: Pool): { backend: PlannedBackend; matches: IptMatch[] }[] {
   switch (plan.algorithm) {
     case "random": {
-      const reversed = shares.map((share, index) => ({ share, index })).reverse();
+      const reversed = [...chosen].reverse();
       const thresholds = lastMatchWins(reversed.map(({ share }) => share));
-      return reversed.map(({ index }, i) => ({
-        index,
+      return reversed.map((backend, i) => ({
+        backend,
         matches: [{ kind: "statisticRandom", threshold: thresholds[i]! }],
       }));
     }
     case "roundRobin":
-      return turns(shares).map((index, packet) => ({
-        index,
-        matches: packet === 0 ? [] : [{ kind: "statisticNth", every: pool.total, packet }],
+      return turns(chosen.map(({ share }) => share)).map((index, packet) => ({
+        backend: chosen[index]!,
+        matches: packet === 0 ? [] : [{ kind: "statisticNth", every: total, packet }],
       }));
+    case "sourceHash":
+    case "flowHash":
+      throw new Error(`layout zevenet has no ${plan.algorithm}`);
     default:
       throw plan.algorithm satisfies never;
   }
@@ -97,10 +118,15 @@ function lowerSources(plan: Plan, pool: Pool): { chains: string[]; rules: IptRul
     if (chain === undefined) {
       chain = `${plan.shortName}.src${chains.size === 0 ? "" : chains.size + 1}`;
       chains.set(seen, chain);
-      for (const { mark } of pool.backends)
+      for (const { mark } of pool.chosen)
         own.push({ chain: { own: chain }, matches: [{ kind: "mark", mark, mask: plan.markMask }], target });
     }
-    return [{ chain: "POSTROUTING", matches: translated(service), target: { kind: "goto", to: chain } }];
+    const to = chain;
+    return sourceMatches(plan, pool).map((matches) => ({
+      chain: "POSTROUTING",
+      matches: [...matches, ...translated(service)],
+      target: { kind: "goto", to },
+    }));
   });
   return { chains: [...chains.values()], rules: [...own, ...jumps] };
 }

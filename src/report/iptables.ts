@@ -2,9 +2,11 @@ import type {
   IptMatch,
   IptRule,
   IptRuleSet,
+  IptSet,
   IptTable,
   IptTarget,
   MaskedMark,
+  SetKey,
   SharedChain,
   TableName,
 } from "../iptables/ruleset";
@@ -12,22 +14,37 @@ import type { PortProtocol } from "../nftables/ruleset";
 import { FULL_MASK } from "../plan/mark";
 import type { Family } from "../spec/address";
 import type { PortRange } from "../spec/ports";
+import type { Helper } from "../spec/types";
 import type { Lines } from "./text";
 
 /** An iptables rule set's text (without its header) as typed rules: `render`, backwards. */
 export function parseIptables(lines: Lines): IptRuleSet {
   const families: IptRuleSet["families"] = [];
   for (let found = lines.take(FAMILY); found; found = lines.take(FAMILY)) {
+    const sets: IptSet[] = [];
+    for (let set = lines.take(SET); set; set = lines.take(SET)) sets.push(parseSet(set, lines));
     const tables: IptTable[] = [];
     for (let table = lines.take(TABLE); table; table = lines.take(TABLE))
       tables.push(parseTable(table[1] as TableName, lines));
-    families.push({ family: found[1] as Family, tables });
+    families.push({ family: found[1] as Family, sets, tables });
   }
   return { families };
 }
 
 const FAMILY = /^# (ip6?)$/;
-const TABLE = /^\*(mangle|nat|filter)$/;
+const SET =
+  /^create NFLB-(\S+) (hash:net|hash:ip|hash:ip,port) family inet6? maxelem (\d+)(?: timeout (\d+))?$/;
+const TABLE = /^\*(raw|mangle|nat|filter)$/;
+
+function parseSet([, name, type, maxEntries, timeout]: string[], lines: Lines): IptSet {
+  return {
+    name: name!,
+    type: type as IptSet["type"],
+    maxEntries: Number(maxEntries),
+    timeout: timeout ? Number(timeout) : undefined,
+    entries: lines.takeAll(/^add NFLB-\S+ (\S+)$/).map(([, entry]) => entry!),
+  };
+}
 
 function parseTable(name: TableName, lines: Lines): IptTable {
   const chains = lines.takeAll(/^:NFLB-(\S+) - \[0:0\]$/).map(([, chain]) => chain!);
@@ -52,6 +69,7 @@ function parseRule(lines: Lines): IptRule {
 
 /** Each match as it is written, and what it says. A longer form stands before a shorter. */
 const MATCHES: readonly (readonly [form: RegExp, say: (found: string[]) => IptMatch])[] = [
+  [/^-s (\S+) /, ([, network]) => ({ kind: "source", network: network! })],
   [/^-d (\S+)\/(?:32|128) /, ([, address]) => ({ kind: "destination", address: address! })],
   [/^-i (\S+) /, ([, name]) => ({ kind: "inInterface", name: name! })],
   [
@@ -62,12 +80,36 @@ const MATCHES: readonly (readonly [form: RegExp, say: (found: string[]) => IptMa
       ports: portsOf(ports),
     }),
   ],
+  [/^-m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN /, () => ({ kind: "notSyn" })],
   [
     /^-m conntrack --ctstate DNAT --ctorigdst (\S+) (?:--ctorigdstport (\S+) )?/,
     ([, address, ports]) => ({ kind: "originalDestination", address: address!, ports: portsOf(ports) }),
   ],
   [/^-m conntrack --ctstate NEW /, () => ({ kind: "stateNew" })],
   [/^-m mark --mark (\S+) /, ([, mark]) => ({ kind: "mark", ...markOf(mark!) })],
+  [/^-m mark ! --mark (\S+) /, ([, mark]) => ({ kind: "otherMark", mark: Number(mark) })],
+  [
+    /^-m set (! )?--match-set NFLB-(\S+) (src|src,src|dst) /,
+    ([, not, set, key]) => ({ kind: not ? "notInSet" : "inSet", set: set!, key: key as SetKey }),
+  ],
+  [
+    /^-m hashlimit --hashlimit-above (\d+)\/sec --hashlimit-burst (\d+) (--hashlimit-mode srcip )?--hashlimit-name (\S+) /,
+    ([, perSecond, burst, bySource, name]) => ({
+      kind: "rateAbove",
+      perSecond: Number(perSecond),
+      burst: Number(burst),
+      of: bySource ? "source" : "all",
+      name: name!,
+    }),
+  ],
+  [
+    /^-m limit --limit (\d+)\/sec (?:--limit-burst (\d+) )?/,
+    ([, perSecond, burst]) => ({ kind: "rateUpTo", perSecond: Number(perSecond), burst: Number(burst ?? 5) }),
+  ],
+  [
+    /^-m connlimit --connlimit-above (\d+) --connlimit-mask 0 --connlimit-saddr /,
+    ([, limit]) => ({ kind: "connectionsAbove", limit: Number(limit) }),
+  ],
   [
     /^-m statistic --mode random --probability (\d\.\d+) /,
     ([, chance]) => ({ kind: "statisticRandom", threshold: Math.round(Number(chance) * 2 ** 31) }),
@@ -93,9 +135,34 @@ function parseMatch(text: string): { match: IptMatch; length: number } | undefin
 const TARGETS: readonly (readonly [form: RegExp, say: (found: string[]) => IptTarget])[] = [
   [/^-j DROP$/, () => ({ kind: "drop" })],
   [/^-j ACCEPT$/, () => ({ kind: "accept" })],
+  [/^-j RETURN$/, () => ({ kind: "return" })],
+  [
+    /^-j REJECT --reject-with (tcp-reset|icmp6?-port-unreachable)$/,
+    ([, how]) => ({ kind: "reject", with: how as Extract<IptTarget, { kind: "reject" }>["with"] }),
+  ],
+  [
+    /^-j LOG --log-prefix (?:"(\S+)"|(\S+)) --log-level 6$/,
+    ([, quoted, plain]) => ({ kind: "log", prefix: (quoted ?? plain)! }),
+  ],
+  [/^-j CT --helper (\S+)$/, ([, name]) => ({ kind: "helper", name: name as Helper })],
+  [
+    /^-j SET --add-set NFLB-(\S+) (src|src,src|dst) --exist$/,
+    ([, set, key]) => ({ kind: "addToSet", set: set!, key: key as SetKey }),
+  ],
   [/^-j MASQUERADE$/, () => ({ kind: "masquerade" })],
   [/^-g NFLB-(\S+)$/, ([, to]) => ({ kind: "goto", to: to! })],
   [/^-j MARK --set-xmark (\S+)$/, ([, mark]) => ({ kind: "setMark", ...markOf(mark!) })],
+  [
+    /^-j HMARK --hmark-src-prefix (\d+) (?:--hmark-dst-prefix (\d+) )?(--hmark-spi-mask 0xffffffff )?--hmark-rnd (0x[0-9a-f]+) --hmark-mod (\d+)$/,
+    ([, source, destination, ports, seed, modulus]) => ({
+      kind: "hashMark",
+      source: Number(source),
+      destination: Number(destination ?? 0),
+      ports: ports !== undefined,
+      seed: Number(seed),
+      modulus: Number(modulus),
+    }),
+  ],
   [/^-j CONNMARK --set-xmark (\S+)$/, ([, mark]) => ({ kind: "setConnmark", ...markOf(mark!) })],
   [
     /^-j CONNMARK --(save|restore)-mark --nfmask (0x[0-9a-f]+) --ctmask \2$/,

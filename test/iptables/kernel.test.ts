@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compile } from "../../src/core";
-import { anyCase, equal, NAT } from "../spec/farms";
+import { equal, fullCase, NAT, simpleCase } from "../spec/farms";
 import { inEmptyNamespace } from "../trace/kernel";
 
 /** The real iptables takes every rule set, and prints it again byte for byte: only so can drift be told. */
@@ -11,15 +11,46 @@ const SHARED = "PREROUTING INPUT FORWARD OUTPUT POSTROUTING"
   .map((chain) => `:NFLB-${chain} - [0:0]\n`)
   .join("");
 
-/** The parts of a rule set: what `iptables-restore` and `ip6tables-restore` get, with the chains that all farms share. */
-function restores(ruleSet: string): { command: string; text: string }[] {
+/** A part of a rule set: what `ipset restore`, and `iptables-restore` or `ip6tables-restore`, get. */
+interface Restore {
+  command: string;
+  sets: string;
+  /** With the chains that all farms share. */
+  text: string;
+}
+
+function restores(ruleSet: string): Restore[] {
   return ruleSet
     .split(/^# (?=ip6?$)/m)
     .slice(1)
-    .map((part) => ({
-      command: part.startsWith("ip6") ? "ip6tables" : "iptables",
-      text: part.replace(/^ip6?\n/, "").replace(/^\*.*\n/gm, (table) => table + SHARED),
-    }));
+    .map((part) => {
+      const tables = part.search(/^\*/m);
+      return {
+        command: part.startsWith("ip6") ? "ip6tables" : "iptables",
+        sets: part.slice(0, tables).replace(/^ip6?\n/, ""),
+        text: part.slice(tables).replace(/^\*.*\n/gm, (table) => table + SHARED),
+      };
+    });
+}
+
+/** Loads both parts, and prints what the kernel then has of either. */
+const LOAD_AND_SAVE = `
+  input=$(cat)
+  sets=$(printf '%s\\n' "$input" | sed -n '/^create\\|^add/p')
+  text=$(printf '%s\\n' "$input" | sed '/^create/d; /^add/d')
+  printf '%s\\n' "$sets" | ipset restore
+  printf '%s\\n' "$text" | $tool-restore --noflush --test
+  printf '%s\\n' "$text" | $tool-restore --noflush
+  $tool-save
+  ipset save`;
+
+/** The lines of sets, without what the kernel chooses itself, in an order that is nobody's. */
+function setsOf(text: string): string[] {
+  return text
+    .split("\n")
+    .filter((line) => /^(create|add) /.test(line))
+    .map((line) => line.replace(/ (hashsize|bucketsize|initval) \S+/g, ""))
+    .sort();
 }
 
 /** `TABLE CHAIN` to its rules, in their order: a listing has the chains in an order of its own. */
@@ -37,7 +68,7 @@ function rulesByChain(text: string): Map<string, string[]> {
 }
 
 const farms = fc
-  .sample(anyCase, { numRuns: 40, seed: 1 })
+  .sample(fc.oneof(simpleCase, fullCase, fullCase), { numRuns: 90, seed: 1 })
   .filter(({ target }) => target.dataPlane === "iptables");
 
 describe.each(["nft", "legacy"])("iptables-%s", (variant) => {
@@ -45,23 +76,39 @@ describe.each(["nft", "legacy"])("iptables-%s", (variant) => {
     "any farm: %i, %s",
     (_, _layout, farm) => {
       const { ruleSet } = compile(farm.name, farm.spec, farm.target);
-      for (const { command, text } of restores(ruleSet)) {
-        const tool = `${command}-${variant}`;
-        const printed = inEmptyNamespace(
-          `text=$(cat)
-        printf '%s\\n' "$text" | ${tool}-restore --noflush --test
-        printf '%s\\n' "$text" | ${tool}-restore --noflush
-        ${tool}-save`,
-          text,
-        );
+      for (const { command, sets, text } of restores(ruleSet)) {
+        const printed = inEmptyNamespace(`tool=${command}-${variant}${LOAD_AND_SAVE}`, sets + text);
         expect(rulesByChain(printed)).toEqual(rulesByChain(text));
+        expect(setsOf(printed)).toEqual(setsOf(sets));
       }
     },
   );
 
-  test("a thousand backends, drawn or in turn", () => {
-    for (const algorithm of ["random", "roundRobin"] as const)
+  test("a thousand backends, drawn, in turn or by a hash", () => {
+    for (const algorithm of ["random", "roundRobin", "flowHash"] as const)
       for (const { command, text } of restores(compile("web", equal(1000, { algorithm }), NAT).ruleSet))
         inEmptyNamespace(`${command}-${variant}-restore --noflush --test`, text);
   });
+});
+
+/** The kernel keeps rates as whole steps: what is written is what it gives back. */
+test.each(["nft", "legacy"])("every rate: iptables-%s", (variant) => {
+  const rates = Array.from({ length: 10_000 }, (_, i) => i + 1).filter(
+    (rate) => rate % 37 === 1 || rate < 200,
+  );
+  const texts = rates.map((rate) => {
+    const spec = equal(2, {
+      limits: { newConnectionsPerSecond: rate, perSource: { newConnectionsPerSecond: rate, burst: 5 } },
+      log: { perSecond: rate, burst: rate },
+    });
+    const limits = compile("web", spec, NAT).ruleSet.match(/^-A NFLB-web .*limit.*\n/gm)!;
+    expect(limits).toHaveLength(3);
+    return limits.join("");
+  });
+  const text = `*nat\n:NFLB-web - [0:0]\n${texts.join("")}COMMIT\n`;
+  const printed = inEmptyNamespace(
+    `iptables-${variant}-restore --noflush; iptables-${variant}-save -t nat`,
+    text,
+  );
+  expect(rulesByChain(printed)).toEqual(rulesByChain(text));
 });

@@ -9,6 +9,7 @@ const NEEDED = {
   ssh: "openssh-client",
   "ssh-keygen": "openssh-client",
   conntrack: "conntrack",
+  ipset: "ipset",
   shellcheck: "shellcheck",
   busybox: "busybox",
   sudo: "sudo",

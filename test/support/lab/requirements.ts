@@ -8,6 +8,7 @@ import { plainEnvironment } from "./process";
 const tools = {
   conntrack: "conntrack",
   ip: "iproute2",
+  ipset: "ipset",
   iptables: "iptables",
   nft: "nftables",
   nsenter: "util-linux",
