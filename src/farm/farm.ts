@@ -17,6 +17,7 @@ import {
 } from "./describe";
 import { asRunError } from "./error";
 import { commandOptions, connectionOf, type NamedGateway, QUIET } from "./gateway";
+import { reportOptions } from "./hook";
 import { hostOf } from "./host";
 import { Registry } from "./registry";
 
@@ -118,7 +119,12 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         ...QUIET,
       },
       // Delete-before-replace follows the trigger, so a replaced host finds its farms gone before it retires.
-      { parent: this, deleteBeforeReplace: true, ...commandOptions(gateway) },
+      {
+        parent: this,
+        deleteBeforeReplace: true,
+        ...commandOptions(gateway),
+        ...reportOptions(name, gateway.name),
+      },
     );
   }
 }
