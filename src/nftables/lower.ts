@@ -1,8 +1,11 @@
 import { FULL_MASK } from "../plan/mark";
-import type { Plan, PlannedBackend, Pool } from "../plan/plan";
-import { turns } from "../plan/turns";
+import type { Plan, Pool } from "../plan/plan";
 import type { Service } from "../spec/service";
-import type { NftChain, NftElement, NftKey, NftRule, NftRuleSet, NftSlots, PortProtocol } from "./ruleset";
+import { admit } from "./admission";
+import { backendChain, chooseChain, chooseMark, pin } from "./choose";
+import { lowerObjects, namesOf } from "./objects";
+import type { NftChain, NftElement, NftKey, NftRule, NftRuleSet } from "./ruleset";
+import { deliver, deliverTo, lowerSource } from "./translate";
 
 /**
  * Plan to nftables rules.
@@ -15,119 +18,75 @@ import type { NftChain, NftElement, NftKey, NftRule, NftRuleSet, NftSlots, PortP
 export function lower(plan: Plan): NftRuleSet {
   const chain = `${plan.shortName}.farm`;
   return {
+    objects: plan.pools.flatMap((pool) => lowerObjects(plan, pool)),
     chains: plan.pools.flatMap((pool) => lowerPool(plan, pool, chain)),
     elements: plan.pools.flatMap((pool) =>
-      pool.services.flatMap((service) => lowerService(plan, service, chain)),
+      pool.services.flatMap((service) => lowerService(plan, pool, service, chain)),
     ),
   };
 }
 
 function lowerPool(plan: Plan, pool: Pool, name: string): NftChain[] {
-  const { family } = pool;
-  const source = lowerSource(plan);
-  return [
+  const source = lowerSource(plan, pool);
+  const chains: Omit<NftChain, "family">[] = [
     ...(plan.markMask === FULL_MASK ? chooseByMap(plan, pool, name) : chooseByChain(plan, pool, name)),
-    ...(source ? [{ family, name: `${name}.source`, rules: [source] }] : []),
+    ...(source ? [{ name: `${name}.source`, rules: [source] }] : []),
+  ];
+  return chains.map((chain) => ({ family: pool.family, ...chain }));
+}
+
+/** All rules in one chain; but where pins or affinity know a backend already, they go to the second half of it at once. */
+function chooseByMap(plan: Plan, pool: Pool, name: string): Omit<NftChain, "family">[] {
+  const chosen = `${name}.chosen`;
+  const known = [...pinned(pool, chosen), ...remembered(plan, pool, chosen)];
+  const before = [...admit(plan, pool), ...known, ...chooseMark(plan, pool)];
+  if (known.length === 0)
+    return [{ name, rules: pool.chosen.length === 0 ? before : [...before, ...deliver(plan, pool)] }];
+  return [
+    { name, rules: pool.chosen.length === 0 ? before : [...before, { kind: "goto", chain: chosen }] },
+    { name: chosen, rules: deliver(plan, pool) },
   ];
 }
 
-function chooseByMap(plan: Plan, pool: Pool, name: string): NftChain[] {
-  const [only, ...others] = pool.backends;
-  const choose: NftRule =
-    others.length === 0
-      ? { kind: "setMark", mark: only!.mark, mask: FULL_MASK }
-      : { kind: "chooseMark", ...choice(plan, pool) };
-  return [{ family: pool.family, name, rules: [choose, ...translate(pool)] }];
+function pinned(pool: Pool, chain: string): NftRule[] {
+  const to = new Set(pool.pins.map(({ backend }) => backend));
+  const backends = pool.backends.filter((backend) => to.has(backend));
+  return backends.length === 0 ? [] : [...pin(pool), { kind: "keep", backends, chain }];
+}
+
+/** An entry that leads to a backend which is standby or down counts for nothing, and makes room for the one to come. */
+function remembered(plan: Plan, { reachable, chosen }: Pool, chain: string): NftRule[] {
+  const { affinity } = plan;
+  const backends = reachable.filter(({ role }) => role === "active" || role === "drain");
+  if (!affinity || backends.length === 0) return [];
+  const { by, maxEntries } = affinity;
+  const map = namesOf(plan).affinity(by, maxEntries);
+  return [
+    { kind: "recall", by, map },
+    { kind: "keep", backends, chain },
+    ...(chosen.length === 0 ? [] : [{ kind: "forget", by, map } as const]),
+  ];
 }
 
 /**
- * A mark that shares its 32 bits with other software: nft 1.0.6 cannot OR a mapped value into `ct mark`, so the map
+ * A mark that shares its 32 bits with other software: nft 1.0.6 cannot OR a mapped value into `ct mark`, so every choice
  * leads to a chain for each backend, which ORs a constant.
  */
-function chooseByChain(plan: Plan, pool: Pool, name: string): NftChain[] {
-  const { family } = pool;
+function chooseByChain(plan: Plan, pool: Pool, name: string): Omit<NftChain, "family">[] {
+  const admission = admit(plan, pool);
+  const [only, ...others] = pool.reachable;
+  if (only?.role === "active" && others.length === 0 && pool.pins.length === 0)
+    return [{ name, rules: [...admission, ...deliverTo(plan, pool, only)] }];
   return [
-    { family, name, rules: [{ kind: "chooseChain", ...choice(plan, pool), prefix: name }] },
-    ...pool.backends.map(
-      (backend): NftChain => ({
-        family,
-        name: backendChain(name, backend.mark),
-        rules: [
-          { kind: "setMark", mark: backend.mark, mask: plan.markMask },
-          {
-            kind: "translate",
-            protocols: backend.port === undefined ? [] : protocolsOf(pool),
-            target: backend,
-          },
-        ],
-      }),
-    ),
+    { name, rules: [...admission, ...pin(pool, name), ...chooseChain(plan, pool, name)] },
+    ...pool.reachable.map((backend) => ({
+      name: backendChain(name, backend.mark),
+      rules: deliverTo(plan, pool, backend),
+    })),
   ];
 }
 
-export function backendChain(prefix: string, mark: number): string {
-  return `${prefix}.${mark.toString(16)}`;
-}
-
-/** Numbers below the total of the shares: runs of them for a draw, turns for a counter. */
-function choice(plan: Plan, pool: Pool): { generator: "random" | "inc"; modulus: number; slots: NftSlots[] } {
-  switch (plan.algorithm) {
-    case "random": {
-      let next = 0;
-      const slots = pool.backends.map((backend) => {
-        const from = next;
-        next += backend.share;
-        return { from, to: next - 1, backend };
-      });
-      return { generator: "random", modulus: pool.total, slots };
-    }
-    case "roundRobin": {
-      const slots = turns(pool.backends.map(({ share }) => share)).map((index, turn) => ({
-        from: turn,
-        to: turn,
-        backend: pool.backends[index]!,
-      }));
-      return { generator: "inc", modulus: pool.total, slots };
-    }
-    default:
-      throw plan.algorithm satisfies never;
-  }
-}
-
-/** A map with ports, then one without for the backends that keep the dialled port. */
-function translate(pool: Pool): NftRule[] {
-  const groups: { targets: PlannedBackend[]; protocols: PortProtocol[] }[] = [
-    { targets: pool.backends.filter(({ port }) => port !== undefined), protocols: protocolsOf(pool) },
-    { targets: pool.backends.filter(({ port }) => port === undefined), protocols: [] },
-  ];
-  return groups.flatMap(({ targets, protocols }): NftRule[] => {
-    if (targets.length === 0) return [];
-    if (pool.backends.length === 1) return [{ kind: "translate", protocols, target: targets[0]! }];
-    return [{ kind: "translateByMark", protocols, targets }];
-  });
-}
-
-function protocolsOf(pool: Pool): PortProtocol[] {
-  return [...new Set(pool.services.map(({ protocol }) => protocol))].filter((protocol) => protocol !== "all");
-}
-
-function lowerSource(plan: Plan): NftRule | undefined {
-  const { sourceNat } = plan;
-  switch (sourceNat.kind) {
-    case "none":
-      return undefined;
-    case "masquerade":
-      return { kind: "masquerade" };
-    case "vip":
-      return { kind: "sourceVip" };
-    case "address":
-      return { kind: "sourceAddress", address: sourceNat.to.text };
-    default:
-      throw sourceNat satisfies never;
-  }
-}
-
-function lowerService(plan: Plan, service: Service, chain: string): NftElement[] {
+function lowerService(plan: Plan, pool: Pool, service: Service, chain: string): NftElement[] {
   const { family } = service;
   const key = keyOf(service);
   const elements: NftElement[] = [
@@ -135,7 +94,7 @@ function lowerService(plan: Plan, service: Service, chain: string): NftElement[]
     { family, role: "service", key, interface: plan.interface, chain },
   ];
   // The original destination tells a farm's connection wherever it came in.
-  if (plan.sourceNat.kind !== "none")
+  if (lowerSource(plan, pool))
     elements.push({ family, role: "source", key, interface: undefined, chain: `${chain}.source` });
   return elements;
 }

@@ -1,39 +1,30 @@
 import { renderHeader } from "../plan/header";
-import { FULL_MASK } from "../plan/mark";
 import type { Plan } from "../plan/plan";
-import type { Family } from "../spec/address";
-import { hex } from "../spec/check";
-import { backendChain, lower } from "./lower";
-import type {
-  NftChain,
-  NftElement,
-  NftKey,
-  NftRule,
-  NftRuleSet,
-  NftSlots,
-  NftTarget,
-  PortProtocol,
-} from "./ruleset";
+import type { Helper } from "../spec/types";
+import { lower } from "./lower";
+import { renderRule } from "./render-rule";
+import type { NftElement, NftKey, NftObject, NftRuleSet } from "./ruleset";
 
 /** The table that all farms of a gateway share. */
 const TABLE = "netfilter_lb";
 
-/** The text that a gateway gets: header, the farm's own chains, the elements that lead to them. */
+/** The text that a gateway gets: header, the farm's own objects and chains, the elements that lead to them. */
 export function renderNftables(plan: Plan): string {
   return [...renderHeader(plan, "nftables"), ...renderNftRules(lower(plan)), ""].join("\n");
 }
 
 /** What stands behind the header. */
-export function renderNftRules({ chains, elements }: NftRuleSet): string[] {
-  return [...renderChains(chains), ...elements.map(renderElement)];
+export function renderNftRules(set: NftRuleSet): string[] {
+  return [...renderTables(set), ...set.elements.map(renderElement)];
 }
 
-function renderChains(chains: readonly NftChain[]): string[] {
+function renderTables({ objects, chains }: NftRuleSet): string[] {
   return (["ip", "ip6"] as const).flatMap((family) => {
     const own = chains.filter((chain) => chain.family === family);
     if (own.length === 0) return [];
     return [
       `table ${family} ${TABLE} {`,
+      ...objects.filter((object) => object.family === family).map((object) => `\t${renderObject(object)}`),
       ...own.flatMap(({ name, rules }) => [
         `\tchain ${name} {`,
         ...rules.flatMap((rule) => renderRule(family, rule)).map((line) => `\t\t${line}`),
@@ -44,62 +35,33 @@ function renderChains(chains: readonly NftChain[]): string[] {
   });
 }
 
-/** A rule's lines: a map has one for each entry. */
-export function renderRule(family: Family, rule: NftRule): string[] {
-  switch (rule.kind) {
-    case "setMark":
-      if (rule.mask === FULL_MASK) return [`ct mark set ${hex(rule.mark)}`];
-      return [`ct mark set ct mark & ${hex(~rule.mask)} | ${hex(rule.mark)}`];
-    case "chooseMark":
-      return [
-        `ct mark set numgen ${rule.generator} mod ${rule.modulus} map {`,
-        ...rule.slots.map((slots) => renderSlots(slots, hex(slots.backend.mark))),
-        "}",
-      ];
-    case "chooseChain":
-      return [
-        `numgen ${rule.generator} mod ${rule.modulus} vmap {`,
-        ...rule.slots.map((slots) =>
-          renderSlots(slots, `goto ${backendChain(rule.prefix, slots.backend.mark)}`),
-        ),
-        "}",
-      ];
-    case "translateByMark":
-      return [
-        `${renderProtocols(rule.protocols)}dnat to ct mark map {`,
-        ...rule.targets.map(
-          ({ mark, address, port }) =>
-            `\t${hex(mark)} : ${address}${port === undefined ? "" : ` . ${port}`},`,
-        ),
-        "}",
-      ];
-    case "translate":
-      return [`${renderProtocols(rule.protocols)}dnat to ${renderTarget(family, rule.target)}`];
-    case "masquerade":
-      return ["masquerade"];
-    case "sourceVip":
-      return [`snat to ct original ${family} daddr`];
-    case "sourceAddress":
-      return [`snat to ${rule.address}`];
+/** Sources and marks that a set of a limit, or of counters, has room for. */
+const SET_SIZE = 65_536;
+
+function renderObject({ family, name, ...object }: NftObject): string {
+  const address = family === "ip" ? "ipv4_addr" : "ipv6_addr";
+  switch (object.kind) {
+    case "affinity": {
+      const key = object.by === "sourceIpPort" ? `${address} . inet_service` : address;
+      return `map ${name} { type ${key} : mark; size ${object.size}; flags dynamic,timeout; }`;
+    }
+    case "connections":
+      return `set ${name} { type ${address}; size 1; flags dynamic; }`;
+    case "backendConnections":
+      return `set ${name} { type mark; size ${SET_SIZE}; flags dynamic; }`;
+    case "rate":
+      return `set ${name} { type ${address}; size ${SET_SIZE}; flags dynamic,timeout; }`;
+    case "counters":
+      return `set ${name} { type mark; size ${SET_SIZE}; flags dynamic; counter; }`;
+    case "helper":
+      return `ct helper ${name} { type "${HELPER_TYPES[object.helper] ?? object.helper}" protocol ${object.protocol}; }`;
     default:
-      throw rule satisfies never;
+      throw object satisfies never;
   }
 }
 
-function renderSlots({ from, to, backend }: NftSlots, value: string): string {
-  return `\t${from === to ? from : `${from}-${to}`} : ${value}, # ${backend.key} weight ${backend.weight}`;
-}
-
-function renderTarget(family: Family, { address, port }: NftTarget): string {
-  if (port === undefined) return address;
-  return family === "ip" ? `${address}:${port}` : `[${address}]:${port}`;
-}
-
-/** A port can be translated only behind a match of the protocol. */
-function renderProtocols(protocols: readonly PortProtocol[]): string {
-  if (protocols.length === 0) return "";
-  return `meta l4proto ${protocols.length === 1 ? protocols[0] : `{ ${protocols.join(", ")} }`} `;
-}
+/** Helpers that the kernel knows by another name (net/netfilter/nf_conntrack_h323_main.c). */
+const HELPER_TYPES: Partial<Record<Helper, string>> = { h323: "Q.931" };
 
 const NAMES = {
   guard: { port: "guarded", range: "guarded_ranges", address: "guarded_addresses" },

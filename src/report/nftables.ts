@@ -1,22 +1,17 @@
-import type {
-  NftChain,
-  NftElement,
-  NftKey,
-  NftRule,
-  NftRuleSet,
-  NftSlots,
-  NftTarget,
-  PortProtocol,
-} from "../nftables/ruleset";
-import { FULL_MASK } from "../plan/mark";
+import type { NftChain, NftElement, NftKey, NftObject, NftRuleSet, PortProtocol } from "../nftables/ruleset";
 import type { Family } from "../spec/address";
+import type { AffinityKey, Helper } from "../spec/types";
+import { parseRule } from "./nftables-rule";
 import type { Lines } from "./text";
 
 /** An nftables rule set's text (without its header) as typed rules: `render`, backwards. */
 export function parseNftables(lines: Lines): NftRuleSet {
-  const set: NftRuleSet = { chains: [], elements: [] };
+  const set: NftRuleSet = { objects: [], chains: [], elements: [] };
   for (let table = lines.take(TABLE); table; table = lines.take(TABLE)) {
-    while (!lines.take(/^\}$/)) set.chains.push(parseChain(table[1] as Family, lines));
+    const family = table[1] as Family;
+    for (let object = parseObject(family, lines); object; object = parseObject(family, lines))
+      set.objects.push(object);
+    while (!lines.take(/^\}$/)) set.chains.push(parseChain(family, lines));
   }
   while (lines.peek() !== "") set.elements.push(parseElement(lines));
   return set;
@@ -24,89 +19,49 @@ export function parseNftables(lines: Lines): NftRuleSet {
 
 const TABLE = /^table (ip6?) netfilter_lb \{$/;
 
+/** What stands behind the name tells the kind; what is written otherwise, rendering it again finds. */
+function parseObject(family: Family, lines: Lines): NftObject | undefined {
+  let found = lines.take(
+    /^\tmap (\S+\.affinity\.(source|source-port|destination)\.\d+) \{ .* size (\d+); .*\}$/,
+  );
+  if (found)
+    return { family, name: found[1]!, kind: "affinity", by: KEYS[found[2]!]!, size: Number(found[3]) };
+  found = lines.take(/^\tset (\S+\.(connections|backend-connections|rate|counters)[\d.]*) \{ .*\}$/);
+  if (found) return { family, name: found[1]!, kind: SETS[found[2]!]! };
+  found = lines.take(/^\tct helper (\S+\.([a-z0-9-]+)\.(tcp|udp|sctp)) \{ .*\}$/);
+  if (!found) return undefined;
+  const [, name, helper, protocol] = found;
+  return {
+    family,
+    name: name!,
+    kind: "helper",
+    helper: helper as Helper,
+    protocol: protocol as PortProtocol,
+  };
+}
+
+/** In the name of a map of affinity. */
+const KEYS: Readonly<Record<string, AffinityKey>> = {
+  source: "sourceIp",
+  "source-port": "sourceIpPort",
+  destination: "destinationIp",
+};
+
+/** In the name of a set. */
+const SETS = {
+  connections: "connections",
+  "backend-connections": "backendConnections",
+  rate: "rate",
+  counters: "counters",
+} as const satisfies Record<string, NftObject["kind"]> as Readonly<
+  Record<string, "connections" | "backendConnections" | "rate" | "counters">
+>;
+
 function parseChain(family: Family, lines: Lines): NftChain {
   const [, name] = lines.need(/^\tchain (\S+) \{$/);
-  const rules: NftRule[] = [];
+  const rules: NftChain["rules"] = [];
   while (!lines.take(/^\t\}$/)) rules.push(parseRule(family, lines));
   return { family, name: name!, rules };
-}
-
-function parseRule(family: Family, lines: Lines): NftRule {
-  let found = lines.take(/^\t\tct mark set (0x[0-9a-f]+)$/);
-  if (found) return { kind: "setMark", mark: Number(found[1]), mask: FULL_MASK };
-  found = lines.take(/^\t\tct mark set ct mark & (0x[0-9a-f]+) \| (0x[0-9a-f]+)$/);
-  if (found) return { kind: "setMark", mark: Number(found[2]), mask: ~Number(found[1]) >>> 0 };
-  found = lines.take(/^\t\tct mark set numgen (random|inc) mod (\d+) map \{$/);
-  if (found)
-    return {
-      kind: "chooseMark",
-      ...generator(found),
-      slots: parseSlots(lines, found, /^(0x[0-9a-f]+)$/).slots,
-    };
-  found = lines.take(/^\t\tnumgen (random|inc) mod (\d+) vmap \{$/);
-  if (found) {
-    const { slots, prefix } = parseSlots(lines, found, /^goto (\S+)\.([0-9a-f]+)$/);
-    return { kind: "chooseChain", ...generator(found), slots, prefix };
-  }
-  found = lines.take(/^\t\t(meta l4proto .+? )?dnat to ct mark map \{$/);
-  if (found)
-    return { kind: "translateByMark", protocols: protocolsOf(found[1]!), targets: parseTargets(lines) };
-  found = lines.take(/^\t\t(meta l4proto .+? )?dnat to (\S+)$/);
-  if (found)
-    return {
-      kind: "translate",
-      protocols: protocolsOf(found[1]!),
-      target: { mark: 0, ...placeOf(family, found[2]!) },
-    };
-  if (lines.take(/^\t\tmasquerade$/)) return { kind: "masquerade" };
-  if (lines.take(/^\t\tsnat to ct original ip6? daddr$/)) return { kind: "sourceVip" };
-  found = lines.need(/^\t\tsnat to (\S+)$/);
-  return { kind: "sourceAddress", address: found[1]! };
-}
-
-function generator([, kind, modulus]: string[]): { generator: "random" | "inc"; modulus: number } {
-  return { generator: kind as "random" | "inc", modulus: Number(modulus) };
-}
-
-/**
- * @param choice as `generator` has it: every number below its modulus must have a slot
- * @param verdict finds the mark, behind the prefix of a chain's name where there is one
- */
-function parseSlots(lines: Lines, choice: string[], verdict: RegExp): { slots: NftSlots[]; prefix: string } {
-  let next = 0;
-  let prefix = "";
-  const slots: NftSlots[] = [];
-  while (!lines.take(/^\t\t\}$/)) {
-    const entry = /^\t\t\t(\d+)(?:-(\d+))? : ([^,]+), # (\S+) weight (\d+)$/.exec(lines.peek() ?? "");
-    const found = entry && verdict.exec(entry[3]!);
-    if (!entry || !found || Number(entry[1]) !== next) lines.fail();
-    lines.need(/./);
-    const [, from, to = from, , key, weight] = entry;
-    const mark = found[2] === undefined ? Number(found[1]) : Number.parseInt(found[2], 16);
-    if (found[2] !== undefined) prefix = found[1]!;
-    slots.push({ from: Number(from), to: Number(to), backend: { key: key!, mark, weight: Number(weight) } });
-    next = Number(to) + 1;
-  }
-  if (next !== generator(choice).modulus) lines.fail();
-  return { slots, prefix };
-}
-
-function parseTargets(lines: Lines): NftTarget[] {
-  const targets: NftTarget[] = [];
-  while (!lines.take(/^\t\t\}$/)) {
-    const [, mark, address, port] = lines.need(/^\t\t\t(0x[0-9a-f]+) : ([0-9a-f.:]+)(?: \. (\d+))?,$/);
-    targets.push({ mark: Number(mark), address: address!, port: port ? Number(port) : undefined });
-  }
-  return targets;
-}
-
-function protocolsOf(text: string): PortProtocol[] {
-  return (text.match(/\b(tcp|udp|sctp)\b/g) ?? []) as PortProtocol[];
-}
-
-function placeOf(family: Family, text: string): { address: string; port: number | undefined } {
-  const found = family === "ip" ? /^([\d.]+):(\d+)$/.exec(text) : /^\[(.+)\]:(\d+)$/.exec(text);
-  return found ? { address: found[1]!, port: Number(found[2]) } : { address: text, port: undefined };
 }
 
 function parseElement(lines: Lines): NftElement {
