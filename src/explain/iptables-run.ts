@@ -30,10 +30,7 @@ export function findRun(rules: readonly IptRule[], start: number): Run | undefin
 type Statistic = Extract<IptMatch, { kind: "statisticRandom" | "statisticNth" }> | undefined;
 
 function isMarking({ target, matches }: IptRule): boolean {
-  return (
-    target.kind === "setMark" &&
-    matches.every(({ kind }) => ["statisticRandom", "statisticNth", "backendComment"].includes(kind))
-  );
+  return target.kind === "setMark" && matches.some(({ kind }) => kind === "backendComment");
 }
 
 function statisticOf({ matches }: IptRule): Statistic {

@@ -1,13 +1,17 @@
-import { PREFIX, renderRule } from "../iptables/render";
-import type { IptRule, IptRuleSet, IptTarget, SharedChain, TableName } from "../iptables/ruleset";
+import { renderRule } from "../iptables/render";
+import { PREFIX } from "../iptables/render-rule";
+import type { IptRule, IptRuleSet, IptTarget, PacketHash, SharedChain, TableName } from "../iptables/ruleset";
 import type { Fraction } from "../plan/fraction";
-import { chainsOf } from "./iptables-chains";
+import { hmark } from "./hmark";
+import { chainsOf, setsOf } from "./iptables-chains";
 import { type Met, miss } from "./iptables-match";
 import { findRun } from "./iptables-run";
+import { slotGroups } from "./iptables-slots";
+import { obey, setPacketMark } from "./iptables-target";
 import { memo } from "./memo";
 import type { Oracle } from "./oracle";
 import type { Arrival } from "./packet";
-import { type Effect, type End, type Hook, type Step, type Trace, withBits } from "./trace";
+import type { Effect, End, Hook, Step, Trace } from "./trace";
 
 /**
  * A packet through an iptables gateway that has one farm. Built-in chains jump to the shared chains; the kernel asks
@@ -24,37 +28,33 @@ export function traceIptables(
   chanceOf: (threshold: number) => Fraction,
 ): Trace {
   const steps: Step[] = [];
-  const met: Met = { packet, end, mark: 0 };
+  const met: Met = {
+    packet,
+    end,
+    mark: 0,
+    refused: undefined,
+    sets: setsOf(set)[packet.family],
+  };
   const chains = chainsOf(set)[packet.family];
 
   /** Through one shared chain. */
   const pass = (hook: Hook, table: TableName, shared: SharedChain): void => {
-    // Connection tracking knows the translation already, or that there is none.
-    if (table === "nat" && packet.state !== "new") return;
-    walk(hook, table, shared);
+    // Connection tracking knows the translation and the helper already, or that there is none.
+    if ((table === "nat" || table === "raw") && packet.state !== "new") return;
+    if (!end.dropped && !end.rejected) walk(hook, table, shared);
   };
 
   const walk = (hook: Hook, table: TableName, chain: string): void => {
     const rules = chains.get(`${table} ${chain}`) ?? [];
-    const note = (rule: IptRule, why: string, effect: Effect | undefined) =>
+    const note = (rule: IptRule, matched: boolean, why: string, effect?: Effect) =>
       steps.push({
         hook,
         table,
         chain: PREFIX + chain,
         rule: textsOf(rule)[packet.family],
-        matched: true,
+        matched,
         why,
         effect,
-      });
-    const skip = (rule: IptRule, why: string) =>
-      steps.push({
-        hook,
-        table,
-        chain: PREFIX + chain,
-        rule: textsOf(rule)[packet.family],
-        matched: false,
-        why,
-        effect: undefined,
       });
 
     for (let i = 0; i < rules.length; i++) {
@@ -62,85 +62,57 @@ export function traceIptables(
       const run = findRun(rules, i);
       if (run) {
         const index = run.choose(oracle, chanceOf);
-        if (index !== undefined)
-          note(
-            rules[i + index]!,
-            "the last of the list that this packet is drawn or counted for",
-            apply(rules[i + index]!.target),
-          );
+        if (index !== undefined) {
+          const last = rules[i + index]!;
+          note(last, true, "the last of the list that this packet is drawn or counted for", obey(last, met));
+        }
         i += run.length - 1;
         continue;
       }
       const why = miss(rule, met, oracle, chanceOf);
       if (why !== undefined) {
-        skip(rule, why);
+        note(rule, false, why);
         continue;
       }
-      note(rule, rule.matches.length === 0 ? "every packet" : "all of it", apply(rule.target));
+      if (rule.target.kind === "hashMark") {
+        const { slot, says } = hash(rule, rule.target);
+        note(rule, true, says, setPacketMark(met, slot));
+        continue;
+      }
+      note(rule, true, rule.matches.length === 0 ? "every packet" : "all of it", obey(rule, met));
       if (rule.target.kind === "goto") walk(hook, table, rule.target.to);
       if (ENDS.has(rule.target.kind)) return;
     }
   };
 
-  const apply = (target: IptTarget): Effect | undefined => {
-    switch (target.kind) {
-      case "drop":
-        end.dropped = "guard";
-        return { kind: "drop" };
-      case "accept":
-        return { kind: "accept" };
-      case "goto":
-        return { kind: "goto", chain: PREFIX + target.to };
-      case "setMark":
-        return packetMark(withBits(met.mark, target.mark, target.mask));
-      case "restoreMark":
-        return packetMark(withBits(met.mark, end.mark, target.mask));
-      case "setConnmark":
-        return connectionMark(withBits(end.mark, target.mark, target.mask));
-      case "saveMark":
-        return connectionMark(withBits(end.mark, met.mark, target.mask));
-      case "dnat":
-        end.translation = { address: target.address, port: target.port };
-        return { kind: "translate", to: { address: target.address, port: target.port ?? packet.port } };
-      case "snat":
-        end.source = { kind: "address", address: target.address };
-        return { kind: "source", source: end.source };
-      case "masquerade":
-        end.source = { kind: "masquerade" };
-        return { kind: "source", source: end.source };
-      default:
-        throw target satisfies never;
-    }
-  };
-
-  // A packet that conntrack finds INVALID belongs to no connection, so there is no mark to copy.
-  const tracked = packet.state !== "invalid";
-  const packetMark = (after: number): Effect => {
-    const before = met.mark;
-    if (tracked) met.mark = after;
-    return { kind: "mark", of: "packet", before, after: met.mark };
-  };
-  const connectionMark = (after: number): Effect => {
-    const before = end.mark;
-    if (tracked) end.mark = after;
-    return { kind: "mark", of: "connection", before, after: end.mark };
+  /** The slot of the packet; where it lacks what is hashed, one for each leaf, with the part of the slots that lead there. */
+  const hash = (rule: IptRule, of: PacketHash): { slot: number; says: string } => {
+    const slot = hmark(of, packet);
+    if (slot !== undefined) return { slot, says: `hashed to slot ${slot}` };
+    const groups = slotGroups(rule, chains);
+    const group = groups[oracle.draw(groups.map(({ chance }) => chance))]!;
+    return { slot: group.slot, says: `hashed to one of ${group.count} of ${of.modulus} slots` };
   };
 
   if (packet.from === "gateway") {
+    pass("output", "raw", "OUTPUT");
     pass("output", "mangle", "OUTPUT");
     pass("output", "nat", "OUTPUT");
     pass("output", "filter", "OUTPUT");
   } else {
+    pass("prerouting", "raw", "PREROUTING");
     pass("prerouting", "mangle", "PREROUTING");
     pass("prerouting", "nat", "PREROUTING");
     // What is not translated goes to the gateway itself, or on where the address is not its own: the guards are the same.
-    if (!end.translation) pass("input", "mangle", "INPUT");
-    else {
+    if (!end.translation) {
+      pass("input", "mangle", "INPUT");
+      pass("input", "filter", "INPUT");
+    } else {
       pass("forward", "mangle", "FORWARD");
       pass("forward", "filter", "FORWARD");
     }
   }
-  if (end.translation && !end.dropped) pass("postrouting", "nat", "POSTROUTING");
+  if (end.translation) pass("postrouting", "nat", "POSTROUTING");
   return { steps, end };
 }
 
@@ -148,6 +120,8 @@ export function traceIptables(
 const ENDS: ReadonlySet<IptTarget["kind"]> = new Set([
   "drop",
   "accept",
+  "reject",
+  "return",
   "dnat",
   "snat",
   "masquerade",
