@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { explainCommand } from "../../src/cli/explain";
+import type { FarmSpec } from "../../src/core";
 import { Engine, ROOT } from "../support/engine/engine";
 import type { PreviewJson, PulumiStack, StackState } from "../support/engine/stack";
 
@@ -50,6 +52,89 @@ describe("explain", () => {
   });
 });
 
+describe("explain, of a farm that asks for everything", () => {
+  const FARM: FarmSpec = {
+    listeners: [{ address: "203.0.113.10", protocol: "tcp", port: 80 }],
+    backends: [
+      { address: "10.0.0.1", maxConnections: 100 },
+      { address: "10.0.0.2", priority: 1 },
+      { address: "10.0.0.3", state: "drain" },
+    ],
+    algorithm: "sourceHash",
+    affinity: { by: "sourceIp", timeoutSeconds: 300 },
+    pins: [{ source: "198.51.100.64/26", backend: "10.0.0.2" }],
+    deny: ["192.0.2.0/24"],
+    allow: ["198.51.100.0/24", "192.0.2.0/24"],
+    limits: {
+      maxConnections: 1000,
+      newConnectionsPerSecond: 100,
+      perSource: { newConnectionsPerSecond: 10 },
+    },
+    sourceNat: "auto",
+    log: {},
+    helper: "ftp",
+  };
+  const packet = {
+    source: "198.51.100.9",
+    destination: "203.0.113.10",
+    protocol: "tcp",
+    destinationPort: 80,
+  };
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "cli-"));
+    const none = { ...FARM, backends: [{ address: "10.0.0.1", state: "drain" }], pins: [] };
+    for (const [name, spec] of Object.entries({ full: FARM, empty: none }))
+      for (const dataPlane of ["nftables", "iptables"])
+        writeFileSync(
+          join(folder, `${name}.${dataPlane}.json`),
+          JSON.stringify({ name: "web", spec, target: { dataPlane } }),
+        );
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test.each<[string, object, string, string?]>([
+    ["a client", {}, "to 10.0.0.1:80, source kept (198.51.100.9), mark 0xf5047344"],
+    [
+      "one that is pinned",
+      { source: "198.51.100.65" },
+      "to 10.0.0.2:80, source kept (198.51.100.65), mark 0xcb5f37b4",
+    ],
+    [
+      "one that is remembered",
+      { affinity: "10.0.0.3" },
+      "to 10.0.0.3:80, source kept (198.51.100.9), mark 0xa9a5126d",
+    ],
+    ["one that is not served", { source: "192.0.2.1" }, "dropped because deny has its source"],
+    ["a stranger", { source: "198.51.101.1" }, "dropped because allow has not its source"],
+    [
+      "one that began elsewhere",
+      { syn: false },
+      "dropped as a tcp connection that does not begin with a SYN",
+    ],
+    ["one too many", { over: ["connections"] }, "dropped by the farm's limit of connections"],
+    [
+      "one too many for its backend",
+      { over: ["backendConnections"] },
+      "dropped by its backend's limit of connections",
+    ],
+    ["one too soon", { over: ["rate"] }, "dropped by the farm's limit of new connections a second"],
+    [
+      "one too soon after its last",
+      { over: ["sourceRate"] },
+      "dropped by the limit of new connections a second for its source",
+    ],
+    ["nobody there", {}, "no backend is active: answered with a TCP reset", "empty"],
+  ])("%s", (_, more, outcome, farm = "full") => {
+    for (const plane of ["nftables", "iptables"]) {
+      const program = join(folder, `${farm}.${plane}.json`);
+      const out = explainCommand([program, "--packet", JSON.stringify({ ...packet, ...more })]);
+      expect([plane, out.split("\n").at(-1)]).toEqual([plane, `=> ${outcome}`]);
+      expect(out).not.toMatch(/undefined|NaN/);
+    }
+  });
+});
+
 describe("what is wrong is said in one line or list, with its exit code", () => {
   let folder: string;
   beforeAll(() => {
@@ -76,6 +161,11 @@ describe("what is wrong is said in one line or list, with its exit code", () => 
       /half\.json: is not a program; give \{ "name", "spec", "target" \}\n$/,
     ],
     [["explain", "BROKEN", ...packet], 1, /broken\.json: .*JSON/],
+    [
+      ["explain", PROGRAM, "--packet", JSON.stringify({ ...PACKET, over: ["rate"], affinity: "10.0.0.3" })],
+      1,
+      /^netfilter-lb: packet: 2 problems\n {2}affinity: .*leave it out\n {2}over\[0\]: .*leave over out\n$/,
+    ],
     [["report"], 1, /^netfilter-lb: standard input is empty: give it what pulumi preview --json prints\n$/],
   ])("%j", (args, code, message) => {
     const paths = args.map((arg) => (/^[A-Z]+$/.test(arg) ? join(folder, `${arg.toLowerCase()}.json`) : arg));
