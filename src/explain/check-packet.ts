@@ -62,6 +62,7 @@ export function checkPacket(packet: unknown, plan: Plan): Arrival {
     syn: given.protocol === "tcp" && (given.syn ?? (given.state ?? "new") === "new"),
     remembered: rememberedBy(given, plan),
     over: new Set(given.over),
+    anyClient: false,
   };
 }
 

@@ -2,13 +2,9 @@ import type { NftRule, NftSlotGroup, NftSlots } from "../nftables/ruleset";
 import { Fraction } from "../plan/fraction";
 import { hex } from "../spec/check";
 import { memo } from "./memo";
-import { slotOf } from "./nftables-hash";
 import type { Oracle } from "./oracle";
-import type { Arrival } from "./packet";
 
 type Numbered = Extract<NftRule, { generator: string }>;
-type Hashed = Extract<NftRule, { kind: "hashMark" | "hashChain" }>;
-type Slotted = Extract<NftRule, { groups: NftSlotGroup[] }>;
 
 /** The mark that a rule chooses, and why. */
 export interface Choice {
@@ -28,19 +24,23 @@ export function byNumber(rule: Numbered, oracle: Oracle): Choice {
   return { mark: backend.mark, why: `${chosen}: ${say(backend)}` };
 }
 
-/** By a hash of the packet; where the packet lacks what is hashed, every backend with the part of the slots that it has. */
-export function byHash(rule: Hashed, packet: Arrival, oracle: Oracle): Choice {
-  const slot = slotOf(rule.hash, packet);
-  if (slot !== undefined) return bySlot(rule, slot)!;
-  const { backend } = rule.groups[oracle.draw(partsOf(rule))]!;
-  const own = `${ownSlots(rule.groups).get(backend.mark)} of ${rule.hash.slots} slots`;
-  return { mark: backend.mark, why: `hashed to one of ${own}: ${say(backend)}` };
-}
-
-/** @returns undefined where no backend has the slot */
-export function bySlot(rule: Slotted, slot: number): Choice | undefined {
-  const backend = backendsOf(rule).get(slot);
-  return backend && { mark: backend.mark, why: `slot ${slot}: ${say(backend)}` };
+/**
+ * By a hash.
+ *
+ * @param slot undefined where it is not known: then every backend, with the part of the slots that it has
+ */
+export function byHash(groups: NftSlotGroup[], slot: number | undefined, oracle: Oracle): Choice {
+  const { backends, parts, own } = tableOf(groups);
+  if (slot !== undefined) {
+    const backend = backends[slot]!;
+    return { mark: backend.mark, why: `slot ${slot}: ${say(backend)}` };
+  }
+  const index = oracle.draw(parts);
+  const { backend } = groups[index]!;
+  return {
+    mark: backend.mark,
+    why: `one of ${own[index]} slots of ${backends.length}: ${say(backend)}`,
+  };
 }
 
 function say({ key, mark }: NftSlots["backend"]): string {
@@ -51,23 +51,17 @@ const chancesOf = memo(({ modulus, slots }: Numbered) =>
   slots.map(({ from, to }) => Fraction.of(to - from + 1, modulus)),
 );
 
-const ownSlots = memo(
-  (groups: NftSlotGroup[]) =>
-    new Map(
-      groups.map(({ backend, runs }) => [
-        backend.mark,
-        runs.reduce((sum, { from, to }) => sum + to - from + 1, 0),
-      ]),
-    ),
-);
-
-const partsOf = memo(({ groups, hash }: Hashed) =>
-  [...ownSlots(groups).values()].map((own) => Fraction.of(own, hash.slots)),
-);
-
-const backendsOf = memo(({ groups }: Slotted) => {
-  const backends = new Map<number, NftSlots["backend"]>();
-  for (const { backend, runs } of groups)
-    for (const { from, to } of runs) for (let slot = from; slot <= to; slot++) backends.set(slot, backend);
-  return backends;
+/** Each slot's backend, and of each group the number of its slots and their part of all. */
+const tableOf = memo((groups: NftSlotGroup[]) => {
+  const backends: NftSlotGroup["backend"][] = [];
+  const own = groups.map(({ backend, runs }) => {
+    let count = 0;
+    for (const { from, to } of runs) {
+      backends.length = Math.max(backends.length, to + 1);
+      backends.fill(backend, from, to + 1);
+      count += to - from + 1;
+    }
+    return count;
+  });
+  return { backends, own, parts: own.map((count) => Fraction.of(count, backends.length)) };
 });

@@ -6,6 +6,7 @@ import type { Arrival } from "./packet";
 
 /** The slot that a packet hashes to; undefined where the packet lacks what is hashed. */
 export function slotOf(hash: NftHash, packet: Arrival): number | undefined {
+  if (packet.anyClient) return undefined;
   const key = keyOf(hash, packet);
   // `reciprocal_scale` of include/linux/kernel.h, as net/netfilter/nft_hash.c has it.
   return key && Math.floor((jhash(key, SEED) * hash.slots) / 2 ** 32);

@@ -4,7 +4,7 @@ import { FULL_MASK } from "../plan/mark";
 import { hex } from "../spec/check";
 import { type Prefix, parsePrefix, toNumber } from "../spec/prefix";
 import { memo } from "./memo";
-import { byHash, byNumber, bySlot, type Choice } from "./nftables-choice";
+import { byHash, byNumber, type Choice } from "./nftables-choice";
 import { slotOf } from "./nftables-hash";
 import type { Oracle } from "./oracle";
 import type { Arrival, Limit } from "./packet";
@@ -28,7 +28,7 @@ export function askRule(rule: NftRule, packet: Arrival, end: End, oracle: Oracle
         ? drop("denied", `has ${packet.source}`)
         : miss(`has no ${packet.source}`);
     case "allow":
-      return isIn(rule.sources, packet)
+      return packet.anyClient || isIn(rule.sources, packet)
         ? miss(`has ${packet.source}`)
         : drop("notAllowed", `has no ${packet.source}`);
     case "limitSources":
@@ -68,17 +68,18 @@ export function askRule(rule: NftRule, packet: Arrival, end: End, oracle: Oracle
     case "chooseChain":
       return choose(byNumber(rule, oracle), (mark) => goto(backendChain(rule.prefix, mark)));
     case "hashMark":
-      return choose(byHash(rule, packet, oracle), setMark);
+      return choose(byHash(rule.groups, slotOf(rule.hash, packet), oracle), setMark);
     case "hashChain":
-      return choose(byHash(rule, packet, oracle), (mark) => goto(backendChain(rule.prefix, mark)));
+      return choose(byHash(rule.groups, slotOf(rule.hash, packet), oracle), (mark) =>
+        goto(backendChain(rule.prefix, mark)),
+      );
     case "hashSlot": {
-      const slot = slotOf(rule.hash, packet)!;
+      const slot = slotOf(rule.hash, packet);
+      if (slot === undefined) return match("hashed to a slot of any client", setMark(0));
       return match(`hashed to slot ${slot}`, setMark(slot));
     }
-    case "markOfSlot": {
-      const choice = bySlot(rule, end.mark);
-      return choice ? choose(choice, setMark) : missMark();
-    }
+    case "markOfSlot":
+      return choose(byHash(rule.groups, packet.anyClient ? undefined : end.mark, oracle), setMark);
     case "rejectTcp":
       return packet.protocol === "tcp" ? reject("tcp-reset") : miss(`protocol is ${packet.protocol}`);
     case "reject":
@@ -145,8 +146,8 @@ export function askRule(rule: NftRule, packet: Arrival, end: End, oracle: Oracle
     end.rejected = answer;
     return match("every packet", { kind: "reject", with: answer });
   }
-  function has(backends: readonly NftBackend[]): boolean {
-    return backends.some(({ mark }) => mark === end.mark);
+  function has(backends: NftBackend[]): boolean {
+    return marksOf(backends).has(end.mark);
   }
   function missMark(): Answer {
     return miss(`has no ${hex(end.mark)}`);
@@ -169,12 +170,14 @@ function speaksOther(protocols: readonly string[], { protocol }: Arrival): boole
   return protocols.length > 0 && !protocols.includes(protocol);
 }
 
-function isIn(networks: string[], { source }: Arrival): boolean {
+function isIn(networks: string[], { source, anyClient }: Arrival): boolean {
+  if (anyClient) return false;
   const address = toNumber(source);
   return prefixesOf(networks).some(({ first, last }) => first <= address && address <= last);
 }
 
-function findPin(pins: NftPin[], { source }: Arrival): NftPin | undefined {
+function findPin(pins: NftPin[], { source, anyClient }: Arrival): NftPin | undefined {
+  if (anyClient) return undefined;
   const address = toNumber(source);
   return boundsOf(pins).find(({ first, last }) => first <= address && address <= last)?.pin;
 }
@@ -182,6 +185,8 @@ function findPin(pins: NftPin[], { source }: Arrival): NftPin | undefined {
 function sayPin({ first, last, backend }: NftPin): string {
   return `has ${first === last ? first : `${first}-${last}`}: ${backend.key}, mark ${hex(backend.mark)}`;
 }
+
+const marksOf = memo((backends: NftBackend[]) => new Set(backends.map(({ mark }) => mark)));
 
 const prefixesOf = memo((networks: string[]): Prefix[] => networks.map((network) => parsePrefix(network)!));
 

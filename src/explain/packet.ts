@@ -55,4 +55,6 @@ export interface Arrival {
   remembered: Pick<PlannedBackend, "key" | "mark"> | undefined;
   /** The limits that are exhausted. */
   over: ReadonlySet<Limit>;
+  /** Whether it stands for every client at once: lists of clients and pins pass it by, and a hash takes it to every slot. */
+  anyClient: boolean;
 }

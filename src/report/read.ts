@@ -169,6 +169,7 @@ function packetTo({ family, address, protocol, ports }: Service, enters: string 
     syn: protocol === "tcp",
     remembered: undefined,
     over: new Set(),
+    anyClient: true,
   };
 }
 
