@@ -8,7 +8,7 @@ import type { ProjectOptions } from "../support/engine/project";
 import type { PulumiStack } from "../support/engine/stack";
 import type { Gateway, Lab } from "../support/lab";
 import type { Connection } from "../support/lab/ssh";
-import type { SteadyResult } from "../support/traffic/types";
+import type { ConnectOptions, SteadyResult } from "../support/traffic/types";
 
 /** One `up` takes two seconds, and a multiple of that on a machine that is busy. */
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
@@ -154,7 +154,7 @@ export async function leftovers(gateway: Gateway): Promise<string> {
 export async function underTraffic<T>(
   lab: Lab,
   action: () => Promise<T>,
-  target: { to?: string; port?: number; from?: string } = {},
+  target: Partial<ConnectOptions> = {},
 ): Promise<{ result: T; seen: SteadyResult }> {
   const steady = await lab.client.steady({ to: VIP, port: 80, every: 20, ...target });
   let result: T;
@@ -175,7 +175,7 @@ export async function underTraffic<T>(
 export async function counts(
   lab: Lab,
   count: number,
-  target: { to?: string; port?: number; from?: string } = {},
+  target: Partial<ConnectOptions> = {},
 ): Promise<Readonly<Record<string, number>>> {
   const { counts, lost, failures } = await lab.client.connect({ to: VIP, port: 80, count, ...target });
   expect(lost, JSON.stringify(failures)).toBe(0);

@@ -17,7 +17,18 @@ const EXAMPLES: [example: string, mode: string, config: Record<string, string>][
   ["two-gateways", "web", {}],
   ["two-gateways", "dns", {}],
   ["two-gateways", "media", {}],
+  ["maintenance", "all", {}],
+  ["maintenance", "drained", { "project:10.0.0.3": "drain" }],
+  [
+    "maintenance",
+    "sorry",
+    { "project:10.0.0.3": "down", "project:10.0.0.4": "down", "project:10.0.0.5": "down" },
+  ],
+  ["resolvers", "default", {}],
 ];
+
+/** Layout zevenet has no affinity and no hash. */
+const NOT_OF_ZEVENET = ["maintenance", "resolvers"];
 
 const PLANES: [plane: string, config: Record<string, string>][] = [
   ["nftables", {}],
@@ -36,7 +47,8 @@ function configOf(gateway: string, fields: Record<string, string>): Record<strin
 }
 
 describe.each(EXAMPLES)("%s, %s", (example, mode, config) => {
-  test.each(PLANES)("%s", async (plane, fields) => {
+  const planes = PLANES.filter(([, { layout }]) => layout === undefined || !NOT_OF_ZEVENET.includes(example));
+  test.each(planes)("%s", async (plane, fields) => {
     vi.resetModules();
     const made = await run(() => import(`../../examples/${example}/index.ts`), {
       config: { ...config, ...configOf("edge-1", fields), ...configOf("edge-2", fields) },
