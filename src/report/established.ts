@@ -97,14 +97,31 @@ function sayAsked(before: Farm, after: Farm, backends: Difference["backends"]): 
     ...(narrower
       ? ["Established connections of clients that are not served any more go on: lists are about new ones."]
       : []),
-    ...(before.limits.connections === after.limits.connections &&
-    backends.every((one) => one.before?.maxConnections === one.after?.maxConnections)
-      ? []
-      : [
-          "A limit of connections at a time that changes counts from zero: those under way are neither counted nor cut.",
-        ]),
+    ...sayCounts(before, after, backends),
     ...(before.helper === after.helper
       ? []
       : ["A helper comes with a connection's first packet: established ones go on with what they have."]),
   ];
+}
+
+/**
+ * The kernel counts the connections that a rule has seen. A set of nftables keeps them as long as its limit is the same; a rule of
+ * iptables is made anew by every change (tried on kernel 6.18, both variants).
+ */
+function sayCounts(before: Farm, after: Farm, backends: Difference["backends"]): string[] {
+  const differ = (old: number | undefined, now: number | undefined) => now !== undefined && old !== now;
+  const changed =
+    differ(before.limits.connections, after.limits.connections) ||
+    backends.some((one) => one.before && differ(one.before.maxConnections, one.after?.maxConnections));
+  const limited =
+    after.limits.connections !== undefined || after.backends.some((one) => one.maxConnections !== undefined);
+  if (changed)
+    return [
+      "A limit of connections at a time that changes counts from zero: those under way are neither counted nor cut.",
+    ];
+  return limited && after.dataPlane !== "nftables"
+    ? [
+        "Limits of connections at a time count from zero, as after every change of iptables' rules: those under way are neither counted nor cut.",
+      ]
+    : [];
 }

@@ -330,6 +330,17 @@ describe("backends", () => {
       ["Backend 10.0.0.1: limit of connections at a time none → 100."],
     ],
     [
+      "have the same limits, in rules that iptables makes anew",
+      {
+        before: equal(2, { limits: { maxConnections: 9 } }),
+        after: equal(3, { limits: { maxConnections: 9 } }),
+        from: NAT,
+      },
+      [
+        "Limits of connections at a time count from zero, as after every change of iptables' rules: those under way are neither counted nor cut.",
+      ],
+    ],
+    [
       "are cut where they leave",
       { before: equal(2), after: equal(1, { onRemoval: "cut" }) },
       [
