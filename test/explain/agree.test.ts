@@ -8,14 +8,12 @@ import { Rational } from "../trace/rational";
 
 /** `explain` walks typed rules, test/trace walks the text, and neither knows the other: they must come to the same. */
 
-const CLIENT = { ip: "198.51.100.9", ip6: "2001:db8:1::9" };
-
-function questionOf({ address, protocol, port, enters, connmark }: Packet): Question {
-  const family = address.includes(":") ? "ip6" : "ip";
+function questionOf({ source, sourcePort, address, protocol, port, enters, connmark }: Packet): Question {
   return {
-    source: CLIENT[family],
+    source,
     destination: address,
     protocol,
+    ...(sourcePort !== undefined && { sourcePort }),
     ...(port !== undefined && { destinationPort: port }),
     ...(enters === undefined ? { from: "gateway" as const } : { interface: enters }),
     ...(connmark !== undefined && { mark: connmark }),

@@ -1,12 +1,16 @@
+import type { TargetSpec } from "../../src/core";
 import { compile } from "../../src/core";
-import type { Case } from "../spec/farms";
+import { type Case, PLACE } from "../spec/farms";
 import { IptablesGateway } from "./iptables";
 import { NftablesGateway } from "./nftables";
 import type { Packet } from "./packet";
 
 /** A gateway with this farm on it. */
 export function gatewayOf({ name, spec, target }: Case): IptablesGateway | NftablesGateway {
-  const { ruleSet } = compile(name, spec, target);
+  return gatewayWith(compile(name, spec, target).ruleSet, target);
+}
+
+export function gatewayWith(ruleSet: string, target: TargetSpec): IptablesGateway | NftablesGateway {
   return target.dataPlane === "nftables" ? new NftablesGateway(ruleSet) : new IptablesGateway(ruleSet);
 }
 
@@ -16,10 +20,13 @@ export function packetsTo({ spec, target }: Case): Packet[] {
     const dialled = port !== undefined ? [port] : (ports ?? "1-65535").split(/[,-]/).map(Number);
     const entrances = target.interface === undefined ? ["eth9", undefined] : [target.interface];
     return entrances.flatMap((enters): Packet[] => {
-      if (protocol !== "all") return dialled.map((port) => ({ address, protocol, port, enters }));
+      const { source, stranger } = PLACE[address.includes(":") ? "ip6" : "ip"];
+      const all = { address, enters, source: enters === undefined ? source : stranger };
+      const ported = { ...all, sourcePort: 40_000 };
+      if (protocol !== "all") return dialled.map((port) => ({ ...ported, protocol, port }));
       return [
-        { address, protocol: "icmp", port: undefined, enters },
-        ...(["tcp", "udp", "sctp"] as const).map((protocol) => ({ address, protocol, port: 7, enters })),
+        { ...all, protocol: "icmp", sourcePort: undefined, port: undefined },
+        ...(["tcp", "udp", "sctp"] as const).map((protocol) => ({ ...ported, protocol, port: 7 })),
       ];
     });
   });
@@ -30,14 +37,16 @@ export function packetsBeside({ spec, target }: Case): Packet[] {
   const claimed = packetsTo({ name: "", spec, target })[0]!;
   const { protocol, port, ports } = spec.listeners[0]!;
   return [
-    { ...claimed, address: claimed.address.includes(":") ? "2001:db8:ffff::11" : "203.0.113.11" },
+    { ...claimed, address: claimed.address.replace(/10$/, "11") },
     ...(target.interface === undefined
       ? []
       : [
           { ...claimed, enters: "eth9" },
           { ...claimed, enters: undefined },
         ]),
-    ...(protocol === "all" ? [] : [{ ...claimed, protocol: "icmp" as const, port: undefined }]),
+    ...(protocol === "all"
+      ? []
+      : [{ ...claimed, protocol: "icmp" as const, sourcePort: undefined, port: undefined }]),
     ...(port === undefined && ports === undefined ? [] : [{ ...claimed, port: 60000 }]),
   ];
 }
