@@ -35,7 +35,7 @@ eachPlane({ planes: ALL, backends: 3, serve: { tcp: [1723, 6667] } }, (plane) =>
     [4, VIP],
     [6, VIP6],
   ] as const)("IPv%i", (family, to) => {
-    const from = () => plane.lab.clientAddress(plane.label, family);
+    const from = () => plane.from(family);
     const backends = () => (family === 4 ? plane.lab.backends4 : plane.lab.backends6);
 
     it.each(["none", "masquerade"])(
@@ -93,7 +93,7 @@ eachPlane({ planes: ALL, backends: 3, serve: { tcp: [1723, 6667] } }, (plane) =>
     await apply("tcp", 21, {});
     const { peer } = await plane.lab.client.transfer({
       to: VIP,
-      from: plane.lab.clientAddress(plane.label),
+      from: plane.from(),
       mode: "passive",
     });
     expect(peer).not.toBe(VIP);

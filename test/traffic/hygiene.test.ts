@@ -16,10 +16,11 @@ const AHEAD = [
   "tcp sequence set tcp sequence ^ 0xc0000000",
 ];
 
-eachPlane({ planes: ALL, backends: 2, serve: { tcp: [80] } }, (plane) => {
+eachPlane({ planes: ALL, backends: 2, serve: { tcp: [80] }, together: true }, (plane) => {
   const client = () => plane.lab.client.namespace;
   const backends = () => plane.lab.backends.namespace;
-  const fromPort = 41_000;
+  /** Rules at both ends know the planes by it. */
+  const port = () => 41_000 + plane.gateway.index;
 
   it.each([
     [VIP, 4],
@@ -28,13 +29,13 @@ eachPlane({ planes: ALL, backends: 2, serve: { tcp: [80] } }, (plane) => {
     "a client's segment outside of the window reaches nobody and resets nothing (%s)",
     async (to, family) => {
       await plane.apply(farm(plane));
-      const from = plane.lab.clientAddress(plane.label, family);
-      const held = await plane.hold({ to, from, fromPort });
+      const from = plane.from(family);
+      const held = await plane.hold({ to, from, fromPort: port() });
       expect(plane.lab.backendAddresses).toContain(addressOf(held.first));
-      const own = await arrivals(plane.gateway.namespace, `tcp sport ${fromPort} tcp flags & rst == rst`);
-      const far = await arrivals(backends(), `tcp sport ${fromPort}`);
-      const back = await arrivals(client(), `tcp dport ${fromPort}`);
-      await using bent = await bend(client(), `tcp sport ${fromPort}`, AHEAD);
+      const own = await arrivals(plane.gateway.namespace, `tcp sport ${port()} tcp flags & rst == rst`);
+      const far = await arrivals(backends(), `tcp sport ${port()}`);
+      const back = await arrivals(client(), `tcp dport ${port()}`);
+      await using bent = await bend(client(), `tcp sport ${port()}`, AHEAD);
       expect(await held.ask(500)).toEqual({ failure: "timeout" });
       expect(await bent.packets()).toBeGreaterThan(0);
       expect([await own.end(), await far.end(), await back.end()]).toEqual([0, 0, 0]);
@@ -51,11 +52,11 @@ eachPlane({ planes: ALL, backends: 2, serve: { tcp: [80] } }, (plane) => {
     "a backend's segment outside of the window is not sent to the client, who would reset the connection (%s)",
     async (to, family) => {
       await plane.apply(farm(plane));
-      const from = plane.lab.clientAddress(plane.label, family);
-      const held = await plane.hold({ to, from, fromPort });
-      const stray = await arrivals(client(), `tcp dport ${fromPort}`);
-      const reset = await arrivals(backends(), `tcp flags & rst == rst tcp sport ${fromPort}`);
-      await using bent = await bend(backends(), `tcp dport ${fromPort} tcp flags & psh == psh`, AHEAD);
+      const from = plane.from(family);
+      const held = await plane.hold({ to, from, fromPort: port() });
+      const stray = await arrivals(client(), `tcp dport ${port()}`);
+      const reset = await arrivals(backends(), `tcp flags & rst == rst tcp sport ${port()}`);
+      await using bent = await bend(backends(), `tcp dport ${port()} tcp flags & psh == psh`, AHEAD);
       expect(await held.ask(500)).toEqual({ failure: "timeout" });
       expect(await bent.packets()).toBeGreaterThan(0);
       await bent.end();
@@ -71,19 +72,21 @@ eachPlane({ planes: ALL, backends: 2, serve: { tcp: [80] } }, (plane) => {
     await plane.gateway.sh(`ip addr add ${VIP}/32 dev lo`);
     try {
       for (const flags of ["ack", "fin", "rst", "0", "fin | psh | urg", "syn | ack", "syn | fin"]) {
-        const own = await rule(plane.gateway.namespace, "input", `tcp sport ${fromPort}`);
-        const far = await arrivals(backends(), `tcp sport ${fromPort}`);
-        const back = await arrivals(client(), `tcp dport ${fromPort}`);
+        const own = await rule(plane.gateway.namespace, "input", `tcp sport ${port()}`);
+        const far = await arrivals(backends(), `tcp sport ${port()}`);
+        const back = await arrivals(client(), `tcp dport ${port()}`);
         {
-          await using bent = await bend(client(), `tcp sport ${fromPort}`, [`tcp flags set ${flags}`]);
-          expect((await plane.connect({ fromPort, timeout: 200 })).failures, flags).toEqual({ timeout: 1 });
+          await using bent = await bend(client(), `tcp sport ${port()}`, [`tcp flags set ${flags}`]);
+          expect((await plane.connect({ fromPort: port(), timeout: 200 })).failures, flags).toEqual({
+            timeout: 1,
+          });
           expect(await bent.packets()).toBeGreaterThan(0);
         }
         expect([await own.end(), await far.end(), await back.end()], flags).toEqual([0, 0, 0]);
         await plane.gateway.sh("conntrack -F 2>/dev/null");
       }
       // The same port with a SYN.
-      expect((await plane.connect({ fromPort })).lost).toBe(0);
+      expect((await plane.connect({ fromPort: port() })).lost).toBe(0);
     } finally {
       await plane.gateway.sh(`ip addr del ${VIP}/32 dev lo`);
     }
@@ -93,14 +96,14 @@ eachPlane({ planes: ALL, backends: 2, serve: { tcp: [80] } }, (plane) => {
     const [only] = plane.backends;
     const loose = { ...farm(plane), backends: [{ address: only! }], listeners: [LISTENER], looseTcp: true };
     await plane.apply(loose);
-    const held = await plane.hold({ fromPort });
+    const held = await plane.hold({ fromPort: port() });
     await plane.gateway.sh("conntrack -F 2>/dev/null");
     expect(addressOf(await held.ask())).toBe(only);
     // Without it, the same is cut off, and still nobody resets it.
     await plane.apply({ ...loose, looseTcp: false });
     expect(addressOf(await held.ask())).toBe(only);
     await plane.gateway.sh("conntrack -F 2>/dev/null");
-    const far = await arrivals(backends(), `tcp sport ${fromPort}`);
+    const far = await arrivals(backends(), `tcp sport ${port()}`);
     expect(await held.ask(500)).toEqual({ failure: "timeout" });
     expect(await far.end()).toBe(0);
   });

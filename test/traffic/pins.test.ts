@@ -103,7 +103,7 @@ eachPlane({ planes: ALL_BUT_ZEVENET, backends: 5, serve: { tcp: [80], udp: [53] 
       listeners: [{ address: VIP6, protocol: "tcp", port: 80 }],
       backends: six.map((address) => ({ address })),
       pins: [
-        { source: `${clients[0]}/112`, backend: six[3]! },
+        { source: `${clients[0]!.replace(/1$/, "")}/112`, backend: six[3]! },
         { source: clients[1]!, backend: six[4]! },
       ],
     });

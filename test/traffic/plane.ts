@@ -2,6 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, describe } from "vitest";
 import type { FarmSpec, TargetSpec } from "../../src/core";
+import { parseAddress } from "../../src/spec/address";
 import { applyFarm, installTool, removeFarm } from "../support/farms";
 import {
   type ConnectOptions,
@@ -40,6 +41,8 @@ export interface PlaneOptions {
   /** How many, of each family. */
   readonly backends: number;
   readonly serve: ServeOptions;
+  /** All planes at the same time, for tests that mostly wait. The tests of one plane still follow one another. */
+  readonly together?: boolean;
 }
 
 /** A lab with a gateway for each of the planes. */
@@ -67,11 +70,16 @@ export function eachPlane(options: PlaneOptions, tests: (plane: Plane) => void):
   });
   afterAll(() => started?.close());
 
-  describe.each(waysOf(options))("$label", ({ label, target }) => {
+  const declare = ({ label, target }: Way) => {
     const plane = new Plane(label, target, () => started!.planes[0]!.lab);
     afterEach(() => plane.clear());
     tests(plane);
-  });
+  };
+  if (!options.together) describe.each(waysOf(options))("$label", declare);
+  else
+    describe.concurrent.each(waysOf(options))("$label", (way) => {
+      describe.sequential("at its gateway", () => declare(way));
+    });
 }
 
 function waysOf({ planes }: PlaneOptions): Way[] {
@@ -94,6 +102,11 @@ export class Plane {
 
   get gateway(): Gateway {
     return this.lab.gateway(this.label);
+  }
+
+  /** The client address that connections come from which name none. */
+  from(family: Family = 4): string {
+    return parseAddress(this.lab.clientAddress(this.label, family))!.text;
   }
 
   /** The backends' IPv4 addresses. */
@@ -132,7 +145,7 @@ export class Plane {
     return this.lab.client.connect({
       to: VIP,
       port: PORTS[protocol],
-      ...(fromEach ? { count: fromEach.length } : { from: this.lab.clientAddress(this.label) }),
+      ...(fromEach ? { count: fromEach.length } : { from: this.from() }),
       ...options,
     });
   }
@@ -151,16 +164,17 @@ export class Plane {
     return served;
   }
 
-  /** A connection that stays open; it is closed after the test. */
+  /** A connection that stays open; it is closed after the test. One of TCP that fails does not go on dialling. */
   async hold(options: Partial<Target> = {}): Promise<HeldConnection> {
     const { protocol = "tcp" } = options;
     const held = await this.lab.client.open({
       to: VIP,
       port: PORTS[protocol],
-      from: this.lab.clientAddress(this.label),
+      from: this.from(),
       ...options,
     });
-    this.held.push(held);
+    if (protocol === "tcp" && "failure" in held.first) await held.close();
+    else this.held.push(held);
     return held;
   }
 

@@ -31,7 +31,8 @@ function holdTcp(host, port, localAddress, localPort) {
   const socket = connect({ host, port, localAddress, localPort, noDelay: true });
   const line = holder(
     () => socket.write("?\n"),
-    () => socket.resetAndDestroy(),
+    // A reset waits for a connection that is not there yet, and so would go on dialling.
+    () => (socket.connecting ? socket.destroy() : socket.resetAndDestroy()),
   );
   let text = "";
   socket.on("data", (bytes) => {
