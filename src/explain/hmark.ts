@@ -10,7 +10,7 @@ import type { Arrival } from "./packet";
  */
 export function hmark({ source, destination, ports, seed, modulus }: PacketHash, packet: Arrival) {
   const { sourcePort, port } = packet;
-  if (ports && (sourcePort === undefined || port === undefined)) return undefined;
+  if (packet.anyClient || (ports && (sourcePort === undefined || port === undefined))) return undefined;
   const addresses = ordered(folded(packet.source, source), folded(packet.destination, destination));
   const [low, high] = ports ? ordered(sourcePort!, port!) : [0, 0];
   const key = Buffer.alloc(12);

@@ -44,7 +44,9 @@ function missOf(
 ): string | undefined {
   switch (match.kind) {
     case "source":
-      return holds(prefixOf(match), packet.source) ? undefined : `source is ${packet.source}`;
+      return !packet.anyClient && holds(prefixOf(match), packet.source)
+        ? undefined
+        : `source is ${packet.source}`;
     case "destination": {
       const destination = end.translation?.address ?? packet.destination;
       return destination === match.address ? undefined : `destination is ${destination}`;
@@ -69,9 +71,13 @@ function missOf(
     case "otherMark":
       return mark === match.mark ? `mark is ${hex(mark)}` : undefined;
     case "inSet":
-      return isIn(sets.get(match.set)!, packet) ? undefined : `${match.set} has no ${packet.source}`;
+      return !packet.anyClient && isIn(sets.get(match.set)!, packet)
+        ? undefined
+        : `${match.set} has no ${packet.source}`;
     case "notInSet":
-      return isIn(sets.get(match.set)!, packet) ? `${match.set} has ${packet.source}` : undefined;
+      return packet.anyClient || isIn(sets.get(match.set)!, packet)
+        ? `${match.set} has ${packet.source}`
+        : undefined;
     case "rateAbove":
     case "connectionsAbove":
       return packet.over.has(refusalOf(rule) as Limit) ? undefined : "the limit is not reached";

@@ -36,7 +36,7 @@ function group(
 ): SlotGroup[] {
   const groups = new Map<string, { slot: number; count: number }>();
   for (let slot = 0; slot < modulus; slot++) {
-    const leaf = leafOf(slot, behind, chains);
+    const leaf = leafOf(slot, behind, chains) ?? "";
     const known = groups.get(leaf);
     if (known) known.count++;
     else groups.set(leaf, { slot, count: 1 });
@@ -48,19 +48,19 @@ function group(
   }));
 }
 
-/** Where the tree of a hash ends: the first chain that does not only go on by the mark. */
-function leafOf(
+/** Where the tree of a hash ends: the first chain that does not only go on by the mark. Undefined where it ends in nothing. */
+export function leafOf(
   slot: number,
   tree: readonly IptRule[],
   chains: ReadonlyMap<string, readonly IptRule[]>,
-): string {
+): string | undefined {
   for (let rules = tree; ; ) {
-    const { target } = rules.find(({ matches }) =>
+    const found = rules.find(({ matches }) =>
       matches.every((match) => match.kind === "mark" && (slot & match.mask) >>> 0 === match.mark),
-    )!;
-    if (target.kind !== "goto") throw new Error(`a hash leads to ${target.kind}`);
-    const next = chains.get(`nat ${target.to}`)!;
-    if (next[0]!.target.kind !== "goto") return target.to;
+    );
+    if (found?.target.kind !== "goto") return undefined;
+    const next = chains.get(`nat ${found.target.to}`);
+    if (next?.[0]?.target.kind !== "goto") return next && found.target.to;
     rules = next;
   }
 }

@@ -20,9 +20,12 @@ export function lower(plan: Plan): NftRuleSet {
   return {
     objects: plan.pools.flatMap((pool) => lowerObjects(plan, pool)),
     chains: plan.pools.flatMap((pool) => lowerPool(plan, pool, chain)),
-    elements: plan.pools.flatMap((pool) =>
-      pool.services.flatMap((service) => lowerService(plan, pool, service, chain)),
-    ),
+    elements: plan.pools.flatMap((pool) => {
+      const source = lowerSource(plan, pool) !== undefined;
+      return pool.services.flatMap((service) =>
+        elementsOf(service, { chain, interface: plan.interface, source }),
+      );
+    }),
   };
 }
 
@@ -86,17 +89,26 @@ function chooseByChain(plan: Plan, pool: Pool, name: string): Omit<NftChain, "fa
   ];
 }
 
-function lowerService(plan: Plan, pool: Pool, service: Service, chain: string): NftElement[] {
+/** What leads to a farm's chains. */
+interface Entrance {
+  chain: string;
+  interface: string | undefined;
+  /** Whether there is a chain for source addresses. */
+  source: boolean;
+}
+
+/** A service's elements in the shared table. */
+export function elementsOf(service: Service, { chain, interface: enters, source }: Entrance): NftElement[] {
   const { family } = service;
   const key = keyOf(service);
-  const elements: NftElement[] = [
-    { family, role: "guard", key, interface: plan.interface, chain: undefined },
-    { family, role: "service", key, interface: plan.interface, chain },
+  return [
+    { family, role: "guard", key, interface: enters, chain: undefined },
+    { family, role: "service", key, interface: enters, chain },
+    // The original destination tells a farm's connection wherever it came in.
+    ...(source
+      ? [{ family, role: "source", key, interface: undefined, chain: `${chain}.source` } as const]
+      : []),
   ];
-  // The original destination tells a farm's connection wherever it came in.
-  if (lowerSource(plan, pool))
-    elements.push({ family, role: "source", key, interface: undefined, chain: `${chain}.source` });
-  return elements;
 }
 
 function keyOf({ address, protocol, ports }: Service): NftKey {

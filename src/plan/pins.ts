@@ -1,12 +1,12 @@
 import type { Family } from "../spec/address";
 import { toText } from "../spec/prefix";
-import type { PlannedBackend, PlannedPin } from "./plan";
+import type { PlannedPin } from "./plan";
 
 /** Sources from `first` to `last` that find one backend. */
-export interface PinnedRange {
+export interface PinnedRange<B> {
   first: string;
   last: string;
-  backend: PlannedBackend;
+  backend: B;
 }
 
 /**
@@ -14,11 +14,14 @@ export interface PinnedRange {
  *
  * @param pins longest prefix first
  */
-export function pinnedRanges(pins: readonly PlannedPin[], family: Family): PinnedRange[] {
+export function pinnedRanges<B>(
+  pins: readonly (Pick<PlannedPin, "source"> & { backend: B })[],
+  family: Family,
+): PinnedRange<B>[] {
   const bounds = [...new Set(pins.flatMap(({ source }) => [source.first, source.last + 1n]))].sort((a, b) =>
     a < b ? -1 : 1,
   );
-  const ranges: { first: bigint; last: bigint; backend: PlannedBackend }[] = [];
+  const ranges: { first: bigint; last: bigint; backend: B }[] = [];
   for (const [i, first] of bounds.entries()) {
     const pin = pins.find(({ source }) => source.first <= first && first <= source.last);
     if (!pin) continue;

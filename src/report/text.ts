@@ -11,6 +11,11 @@ export class Lines {
     return this.lines[this.at];
   }
 
+  /** How many lines there are from the next one on. */
+  get left(): number {
+    return this.lines.length - this.at;
+  }
+
   /** What a pattern finds in the next line, which is then passed; undefined where it does not match. */
   take(pattern: RegExp): string[] | undefined {
     const found = pattern.exec(this.peek() ?? "");
