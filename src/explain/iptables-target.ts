@@ -2,7 +2,7 @@ import { PREFIX } from "../iptables/render-rule";
 import type { IptRule } from "../iptables/ruleset";
 import type { Met } from "./iptables-match";
 import { refusalOf } from "./iptables-refusal";
-import { type Effect, withBits } from "./trace";
+import { type DropReason, type Effect, withBits } from "./trace";
 
 /** Does to a packet what a rule that matches it says. A hash is the tracer's to work out. */
 export function obey(rule: IptRule, met: Met): Effect | undefined {
@@ -10,8 +10,7 @@ export function obey(rule: IptRule, met: Met): Effect | undefined {
   const { target } = rule;
   switch (target.kind) {
     case "drop":
-      // A guard finds what was sent back, what found no backend, and what nat was never asked about.
-      end.dropped = met.refused ?? refusalOf(rule) ?? (packet.state === "new" ? "noBackend" : "guard");
+      end.dropped = met.refused ?? refusalOf(rule) ?? foundNone(met);
       return { kind: "drop" };
     case "accept":
       return { kind: "accept" };
@@ -51,6 +50,14 @@ export function obey(rule: IptRule, met: Met): Effect | undefined {
     default:
       throw target satisfies never;
   }
+}
+
+/**
+ * Why a guard finds a packet that the farm did not refuse: no backend was there for it, or nat was not asked, or in layout zevenet its
+ * connection had a mark already, so that no backend was chosen.
+ */
+function foundNone({ packet, mark }: Met): DropReason {
+  return packet.state === "new" && mark === 0 ? "noBackend" : "guard";
 }
 
 export function setPacketMark(met: Met, after: number): Effect {

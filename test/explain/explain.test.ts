@@ -157,6 +157,7 @@ test("the guard is found in each kind of map, and the first map that has the pac
 test("what does not match says why", () => {
   const { steps } = explain("web", marked, { ...PACKET, draw: 0.9 }, NAT);
   expect(steps.filter(({ matched }) => !matched).map(({ rule, why }) => [rule, why])).toEqual([
+    ["-A NFLB-web -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN", "it is a SYN"],
     ["-A NFLB-web -m statistic --mode random --probability 0.75000000000 -g NFLB-web.3", "not drawn"],
     ["-A NFLB-FORWARD -d 203.0.113.10/32 -p tcp -m tcp --dport 80 -j DROP", "destination is 10.0.0.4"],
   ]);
