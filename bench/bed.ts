@@ -1,0 +1,54 @@
+/** Where rule sets are tried: a road for each kind of kernel tables, since legacy tables stay once they were loaded. */
+
+import { Road } from "./road";
+import type { Scenery } from "./rules/scenery";
+import type { Subject } from "./rules/subjects";
+
+export class Bed {
+  private constructor(
+    private readonly road: Road,
+    private readonly legacy: Road | undefined,
+  ) {}
+
+  static async open(): Promise<Bed> {
+    const road = await Road.open();
+    const legacy = await Road.open();
+    const works = (await legacy.gateway.run(["iptables-legacy", "-t", "nat", "-S"])).code === 0;
+    if (!works) await legacy.close();
+    return new Bed(road, works ? legacy : undefined);
+  }
+
+  /** Those of the subjects that this machine can load. */
+  able(subjects: readonly Subject[]): Subject[] {
+    return subjects.filter(({ loader }) => loader !== "iptables-legacy" || this.legacy);
+  }
+
+  /** The road with these rules on its gateway, and no connections. */
+  async with(subject: Subject, scenery: Scenery): Promise<Road> {
+    return await this.load(subject, subject.text(scenery));
+  }
+
+  async load({ name, loader }: Pick<Subject, "name" | "loader">, text: string): Promise<Road> {
+    const road = loader === "iptables-legacy" ? this.legacy : this.road;
+    if (!road) throw new Error(`${name}: there is no iptables-legacy here`);
+    const { gateway } = road;
+    if (loader === "iptables-legacy") await gateway.sh("iptables-legacy-restore", { input: text });
+    else {
+      await gateway.sh("nft -f -", {
+        input: loader === "nft" ? `flush ruleset\n${text}\n` : "flush ruleset\n",
+      });
+      if (loader === "iptables-nft") await gateway.sh("iptables-nft-restore", { input: text });
+    }
+    await road.forget();
+    return road;
+  }
+
+  /** Real connections instead of raw packets. */
+  async serve(): Promise<void> {
+    await Promise.all([this.road, this.legacy].map((road) => road?.serve(true)));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.road, this.legacy].map((road) => road?.close()));
+  }
+}

@@ -1,0 +1,3 @@
+module pulumi-netfilter-lb/bench/load
+
+go 1.21

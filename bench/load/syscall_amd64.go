@@ -1,0 +1,7 @@
+package main
+
+// arch/x86/entry/syscalls/syscall_64.tbl
+const (
+	sysSendmmsg = 307
+	sysSetns    = 308
+)

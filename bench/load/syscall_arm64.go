@@ -1,0 +1,7 @@
+package main
+
+// include/uapi/asm-generic/unistd.h
+const (
+	sysSendmmsg = 269
+	sysSetns    = 268
+)

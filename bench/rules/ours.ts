@@ -1,0 +1,65 @@
+/** This library's rules as a gateway has them, without the tool: what packets meet is the same. */
+
+import { compile, type FarmSpec, type TargetSpec } from "../../src/core";
+import { nftablesBase } from "../../test/trace/kernel";
+import { backendsOf, type Scenery, servicesOf } from "./scenery";
+
+/** Name and description of each farm. */
+export function farmsOf(scenery: Scenery): [name: string, spec: FarmSpec][] {
+  const backends = backendsOf(scenery).map((address) => ({ address }));
+  return servicesOf(scenery).map(({ address, port }, k) => [
+    `farm${k}`,
+    { listeners: [{ address, protocol: scenery.protocol, port }], backends },
+  ]);
+}
+
+function ruleSetsOf(scenery: Scenery, target: TargetSpec): string[] {
+  return farmsOf(scenery).map(([name, spec]) => compile(name, spec, target).ruleSet);
+}
+
+/** The shared table and all farms, as one input of nft. */
+export function nftablesText(ruleSets: readonly string[]): string {
+  const [base = ""] = nftablesBase().split(/^table ip6 /m);
+  return base + ruleSets.join("");
+}
+
+/** All farms as one input of iptables-restore, with the shared chains and the jumps that the tool adds. */
+export function iptablesText(ruleSets: readonly string[]): string {
+  const tables = new Map<string, { chains: string[]; rules: string[] }>();
+  for (const ruleSet of ruleSets) {
+    let table = { chains: [] as string[], rules: [] as string[] };
+    for (const line of ruleSet.split("\n")) {
+      if (line.startsWith("*")) {
+        table = tables.get(line) ?? { chains: [], rules: [] };
+        tables.set(line, table);
+      } else if (line.startsWith(":")) table.chains.push(line);
+      else if (line.startsWith("-A ")) table.rules.push(line);
+    }
+  }
+  return [...tables].map(([name, { chains, rules }]) => block(name, chains, rules)).join("");
+}
+
+function block(table: string, chains: readonly string[], rules: readonly string[]): string {
+  const named = rules.map((rule) => /^-A NFLB-([A-Z]+) /.exec(rule)?.[1]);
+  const hooks = [...new Set(named)].filter((hook) => hook !== undefined);
+  return [
+    table,
+    ...hooks.map((hook) => `:NFLB-${hook} - [0:0]`),
+    ...chains,
+    ...hooks.map((hook) => `-A ${hook} -j NFLB-${hook}`),
+    ...rules,
+    "COMMIT\n",
+  ].join("\n");
+}
+
+export function nftables(scenery: Scenery): string {
+  return nftablesText(ruleSetsOf(scenery, { dataPlane: "nftables" }));
+}
+
+export function iptables(scenery: Scenery): string {
+  return iptablesText(ruleSetsOf(scenery, { dataPlane: "iptables" }));
+}
+
+export function zevenetLayout(scenery: Scenery): string {
+  return iptablesText(ruleSetsOf(scenery, { dataPlane: "iptables", layout: "zevenet" }));
+}

@@ -1,0 +1,24 @@
+/** What every rule set of a measurement has to do, whoever wrote it. */
+
+import { backendsUpTo, type Protocol, serviceAt } from "../road";
+
+export interface Scenery {
+  readonly protocol: Protocol;
+  /** Services on the gateway, each a farm of its own over the same backends, so that only their number differs. */
+  readonly farms: number;
+  /** Backends of each, of equal weight, dialled at the port that the client chose. */
+  readonly backends: number;
+}
+
+export interface Service {
+  readonly address: string;
+  readonly port: number;
+}
+
+export function servicesOf({ farms }: Scenery): Service[] {
+  return Array.from({ length: farms }, (_, k) => serviceAt(k));
+}
+
+export function backendsOf({ backends }: Scenery): string[] {
+  return backendsUpTo(backends);
+}
