@@ -1,3 +1,4 @@
+import { kernelHelper } from "../plan/helper";
 import { FULL_MASK } from "../plan/mark";
 import { formatThreshold } from "../plan/probability";
 import type { Family } from "../spec/address";
@@ -77,7 +78,7 @@ export function renderTarget(family: Family, target: IptTarget): string {
     case "log":
       return `-j LOG --log-prefix ${quoted(target.prefix)} --log-level 6`;
     case "helper":
-      return `-j CT --helper ${target.name}`;
+      return `-j CT --helper ${kernelHelper(target.name)}`;
     case "addToSet":
       return `-j SET --add-set ${PREFIX}${target.set} ${target.key} --exist`;
     case "setMark":

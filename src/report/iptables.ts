@@ -11,10 +11,10 @@ import type {
   TableName,
 } from "../iptables/ruleset";
 import type { PortProtocol } from "../nftables/ruleset";
+import { helperOfKernel } from "../plan/helper";
 import { FULL_MASK } from "../plan/mark";
 import type { Family } from "../spec/address";
 import type { PortRange } from "../spec/ports";
-import type { Helper } from "../spec/types";
 import type { Lines } from "./text";
 
 /** An iptables rule set's text (without its header) as typed rules: `render`, backwards. */
@@ -144,7 +144,7 @@ const TARGETS: readonly (readonly [form: RegExp, say: (found: string[]) => IptTa
     /^-j LOG --log-prefix (?:"(\S+)"|(\S+)) --log-level 6$/,
     ([, quoted, plain]) => ({ kind: "log", prefix: (quoted ?? plain)! }),
   ],
-  [/^-j CT --helper (\S+)$/, ([, name]) => ({ kind: "helper", name: name as Helper })],
+  [/^-j CT --helper (\S+)$/, ([, name]) => ({ kind: "helper", name: helperOfKernel(name!) })],
   [
     /^-j SET --add-set NFLB-(\S+) (src|src,src|dst) --exist$/,
     ([, set, key]) => ({ kind: "addToSet", set: set!, key: key as SetKey }),
