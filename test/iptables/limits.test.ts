@@ -1,9 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compile, type FarmSpec } from "../../src/core";
-import { anyCase, NAT, NFTABLES, ZEVENET } from "../spec/farms";
+import { anyCase, fullCase, NAT, NFTABLES, ZEVENET } from "../spec/farms";
 
 /** What iptables and the reader's screen have room for. */
+
+const setsOf = (ruleSet: string) => [...ruleSet.matchAll(/^create (\S+) /gm)].map(([, set]) => set!);
 
 const chainsOf = (ruleSet: string) => [...ruleSet.matchAll(/^:(\S+) /gm)].map(([, chain]) => chain!);
 
@@ -25,6 +27,25 @@ test("a chain's name has at most 28 characters, belongs to the farm, and is decl
         }
       }
     }),
+  );
+});
+
+test("a set's name has at most 31 characters, belongs to the farm, and is declared once and before it is asked", () => {
+  fc.assert(
+    fc.property(
+      fullCase.filter(({ target }) => target.dataPlane === "iptables"),
+      ({ name, spec, target }) => {
+        const { ruleSet, plan } = compile(name, spec, target);
+        const sets = setsOf(ruleSet);
+        expect(new Set(sets).size).toBe(sets.length);
+        for (const set of sets) {
+          expect(set.length).toBeLessThanOrEqual(31);
+          expect(set.split(".")[0]).toBe(`NFLB-${plan.shortName}`);
+        }
+        const asked = [...ruleSet.matchAll(/--(?:match|add)-set (\S+) /g)].map(([, set]) => set!);
+        expect(new Set(asked)).toEqual(new Set(sets));
+      },
+    ),
   );
 });
 
@@ -64,18 +85,65 @@ describe("everything as long as it gets", () => {
       }
   });
 
+  const v4 = (n: number) => `203.100.113.${100 + n}`;
+  const spec4: FarmSpec = {
+    ...spec,
+    listeners: spec.listeners.map((listener) => ({ ...listener, address: v4(0) })),
+    backends: spec.backends.map((backend, i) => ({ ...backend, address: v4(i + 1) })),
+  };
+
   test("with IPv4 none is", () => {
-    const v4 = (n: number) => `203.100.113.${100 + n}`;
-    const listeners = spec.listeners.map((listener) => ({ ...listener, address: v4(0) }));
-    const backends = spec.backends.map((backend, i) => ({ ...backend, address: v4(i + 1) }));
     for (const target of [NFTABLES, NAT, ZEVENET])
-      for (const line of compile(
-        "twelve-chars",
-        { ...spec, listeners, backends },
-        { ...target, ...extremes },
-      ).ruleSet.split("\n"))
+      for (const line of compile("twelve-chars", spec4, { ...target, ...extremes }).ruleSet.split("\n"))
         expect(line.length, line).toBeLessThanOrEqual(150);
   });
+
+  const networks = Array.from({ length: 40 }, (_, i) => `198.151.100.${200 + i}/32`);
+  const networks6 = networks.map((_, i) => `${address(0x100 + i)}/128`);
+  const features = (family: "ip" | "ip6"): Partial<FarmSpec> => {
+    const [own, ends] = family === "ip" ? [networks, spec4.backends] : [networks6, spec.backends];
+    const key = family === "ip" ? `${v4(1)}:65535` : `[${address(1)}]:65535`;
+    return {
+      backends: ends.map((backend) => ({ ...backend, maxConnections: 16_777_216 })),
+      sourceNat: "auto",
+      localNetworks: own,
+      affinity: { by: "sourceIpPort", timeoutSeconds: 2_147_483, maxEntries: 16_777_216 },
+      pins: own.map((source) => ({ source, backend: key })),
+      allow: own.slice(0, 20),
+      deny: own.slice(20),
+      limits: {
+        maxConnections: 16_777_216,
+        newConnectionsPerSecond: 10_000,
+        burst: 10_000,
+        perSource: { newConnectionsPerSecond: 10_000, burst: 10_000 },
+      },
+      log: { prefix: "twenty-eight.characters:====", perSecond: 10_000, burst: 10_000 },
+    };
+  };
+
+  test.each(["random", "sourceHash", "flowHash"] as const)(
+    "lists, pins, affinity, limits and logs fit in a line of iptables: %s",
+    (algorithm) => {
+      const more = { algorithm, ...(algorithm !== "random" && { slots: 65_536 }) };
+      for (const state of ["active", "down"] as const)
+        for (const [whole, family] of [
+          [spec4, "ip"],
+          [spec, "ip6"],
+        ] as const) {
+          const farm = { ...whole, ...features(family), ...more };
+          const backends = farm.backends.map((backend) => ({ ...backend, state }));
+          const { ruleSet } = compile(
+            "twelve-chars",
+            { ...farm, backends },
+            { ...NAT, interface: "fifteen-letters" },
+          );
+          const long = ruleSet.split("\n").filter((line) => line.length > 150);
+          // With an IPv6 address in all its length some are cut, behind it.
+          const known = /^-A NFLB-(POSTROUTING .*|FORWARD .* -m mark ! --mark 0x6e666c62 -j DROP)$/;
+          expect(long.filter((line) => family === "ip" || !known.test(line))).toEqual([]);
+        }
+    },
+  );
 
   test("a Zevenet comment gives the farm's name up, and keeps the backend's number", () => {
     const { ruleSet } = compile("twelve-chars", spec, ZEVENET);
