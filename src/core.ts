@@ -8,8 +8,8 @@ import { assertValid } from "./spec";
 import type { FarmSpec, TargetSpec } from "./spec/types";
 
 export { type Explanation, explain, type Possibility } from "./explain/explain";
-export type { Packet } from "./explain/packet";
-export type { Effect, Hook, Outcome, Place, Source, Step } from "./explain/trace";
+export type { Limit, Packet } from "./explain/packet";
+export type { DropReason, Effect, Hook, Outcome, Place, Rejection, Source, Step } from "./explain/trace";
 export type { Ratio } from "./plan/fraction";
 export type { Plan, PlannedBackend, PlannedSourceNat, Pool } from "./plan/plan";
 export { probabilityOf } from "./plan/probability";

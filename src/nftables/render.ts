@@ -1,6 +1,6 @@
 import { renderHeader } from "../plan/header";
+import { kernelHelper } from "../plan/helper";
 import type { Plan } from "../plan/plan";
-import type { Helper } from "../spec/types";
 import { lower } from "./lower";
 import { renderRule } from "./render-rule";
 import type { NftElement, NftKey, NftObject, NftRuleSet } from "./ruleset";
@@ -54,14 +54,11 @@ function renderObject({ family, name, ...object }: NftObject): string {
     case "counters":
       return `set ${name} { type mark; size ${SET_SIZE}; flags dynamic; counter; }`;
     case "helper":
-      return `ct helper ${name} { type "${HELPER_TYPES[object.helper] ?? object.helper}" protocol ${object.protocol}; }`;
+      return `ct helper ${name} { type "${kernelHelper(object.helper)}" protocol ${object.protocol}; }`;
     default:
       throw object satisfies never;
   }
 }
-
-/** Helpers that the kernel knows by another name (net/netfilter/nf_conntrack_h323_main.c). */
-const HELPER_TYPES: Partial<Record<Helper, string>> = { h323: "Q.931" };
 
 const NAMES = {
   guard: { port: "guarded", range: "guarded_ranges", address: "guarded_addresses" },
