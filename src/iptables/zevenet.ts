@@ -19,6 +19,7 @@ export function zevenetTables(plan: Plan, pool: Pool): { mangle: IptTable; nat: 
   const own = { chain: { own: chain } };
   const first = { chain: { own: marking } };
   const isEmpty = pool.chosen.length === 0;
+  const numbers = new Map(pool.backends.map((backend, index) => [backend, index]));
   const mangle: IptTable = {
     name: "mangle",
     chains: [chain, marking],
@@ -41,7 +42,7 @@ export function zevenetTables(plan: Plan, pool: Pool): { mangle: IptTable; nat: 
                 ...first,
                 matches: [
                   ...matches,
-                  { kind: "backendComment", farm: plan.name, index: pool.backends.indexOf(backend) },
+                  { kind: "backendComment", farm: plan.name, index: numbers.get(backend)! },
                 ],
                 target: { kind: "setMark", mark: backend.mark, mask },
               }),
