@@ -7,6 +7,7 @@ import {
   type Packet as Question,
   type TargetSpec,
 } from "../../src/core";
+import { parseAddress } from "../../src/spec/address";
 import { caseOnAll, PLACE, TARGETS } from "../spec/farms";
 import { applyFarm, installTool, removeFarm } from "../support/farms";
 import { Lab } from "../support/lab";
@@ -40,7 +41,7 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
     );
     // Backends say nothing: so a connection stays as its first packet left it.
     await lab.backends.sh(
-      "nft 'table inet silent { chain all { type filter hook prerouting priority -300; iifname gw0 meta l4proto { tcp, udp, icmp } drop; }; }'",
+      "nft 'table inet silent { chain each { type filter hook prerouting priority -300; iifname gw0 meta l4proto { tcp, udp, icmp } drop; }; }'",
     );
   });
   afterAll(() => lab?.close());
@@ -102,7 +103,10 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
                 protocol: each,
                 sourcePort: 40_000 + 16 * l + i,
                 ...(own
-                  ? { from: "gateway", source: lab.gateway().address(family === "ip" ? 4 : 6) }
+                  ? {
+                      from: "gateway",
+                      source: parseAddress(lab.gateway().address(family === "ip" ? 4 : 6))!.text,
+                    }
                   : { interface: lab.gateway().front, source }),
               };
             }),

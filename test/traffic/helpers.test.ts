@@ -1,13 +1,13 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { FarmSpec, Helper } from "../../src/core";
 import type { Gateway } from "../support/lab";
-import { ALL, eachPlane, VIP, VIP6 } from "./plane";
+import { ALL_BUT_ZEVENET, eachPlane, VIP, VIP6 } from "./plane";
 
 /** Protocols that open a second connection, the address of which the first one tells. */
 
 /** Those that a farm may name, and where they listen. */
 const HELPERS = [
-  ["ftp", "tcp", 21, "ftp"],
+  ["ftp", "tcp", 2121, "ftp"],
   ["tftp", "udp", 69, "tftp"],
   ["sip", "udp", 5060, "sip"],
   ["irc", "tcp", 6667, "irc"],
@@ -18,7 +18,7 @@ const HELPERS = [
 
 const OTHER_VIP = "203.0.113.11";
 
-eachPlane({ planes: ALL, backends: 3, serve: { tcp: [1723, 6667] } }, (plane) => {
+eachPlane({ planes: ALL_BUT_ZEVENET, backends: 3, serve: { tcp: [1723, 2121, 6667] } }, (plane) => {
   beforeAll(() => (served ??= plane.lab.backends.serveFiles()));
 
   const apply = (protocol: "tcp" | "udp", port: number, more: Partial<FarmSpec>, name?: string) =>
@@ -81,11 +81,11 @@ eachPlane({ planes: ALL, backends: 3, serve: { tcp: [1723, 6667] } }, (plane) =>
     await plane.apply({ listeners: [{ ...listener, address: VIP }], backends, helper });
     await plane.apply({ listeners: [{ ...listener, address: OTHER_VIP }], backends }, "plain");
     for (const to of [VIP, OTHER_VIP]) await plane.connect({ to, port, protocol, count: 1, timeout: 100 });
-    expect(await helpersOf(plane.gateway, port)).toEqual({ [VIP]: name, [OTHER_VIP]: undefined });
+    expect(await helpersOf(plane.gateway, protocol, port)).toEqual({ [VIP]: name, [OTHER_VIP]: undefined });
     // The gateway's own connections too.
     await plane.gateway.sh("conntrack -F 2>/dev/null");
     await plane.gateway.connect({ to: VIP, port, protocol, timeout: 100 });
-    expect(await helpersOf(plane.gateway, port)).toEqual({ [VIP]: name });
+    expect(await helpersOf(plane.gateway, protocol, port)).toEqual({ [VIP]: name });
   });
 
   it("goes with the farm's next change", async () => {
@@ -103,8 +103,12 @@ eachPlane({ planes: ALL, backends: 3, serve: { tcp: [1723, 6667] } }, (plane) =>
 let served: Promise<void> | undefined;
 
 /** The helper of the connections to each address. */
-async function helpersOf(gateway: Gateway, port: number): Promise<Record<string, string | undefined>> {
-  const table = await gateway.sh(`conntrack -L --orig-port-dst ${port} 2>/dev/null`);
+async function helpersOf(
+  gateway: Gateway,
+  protocol: string,
+  port: number,
+): Promise<Record<string, string | undefined>> {
+  const table = await gateway.sh(`conntrack -L -p ${protocol} --orig-port-dst ${port} 2>/dev/null`);
   return Object.fromEntries(
     table
       .trim()

@@ -65,7 +65,7 @@ async function counted({ gateway, label }: Plane, prefix: string) {
 async function traced({ gateway }: Plane, prefix: string) {
   await gateway.sh("nft -f -", {
     input:
-      "table inet tracer {\n chain all {\n type filter hook prerouting priority -350\n meta nftrace set 1\n }\n}\n",
+      "table inet tracer {\n chain each {\n type filter hook prerouting priority -350\n meta nftrace set 1\n }\n}\n",
   });
   await gateway.sh("nft monitor trace >/run/trace 2>&1 & echo $! >/run/tracer");
   await new Promise((resolve) => setTimeout(resolve, 300));

@@ -109,7 +109,7 @@ export async function wireGateway(
     const behind = addresses.filter((address) => familyOf(address) === family);
     await Promise.all([
       client.ip(neighbourRoutes(index, clientSide), `-${family}`),
-      backends.ip(neighbourRoutes(index, backendSide), `-${family}`),
+      backends.ip([...neighbourRoutes(index, backendSide), ...clientRoutes(index, family)], `-${family}`),
       namespace.ip(
         [
           addressOn(front, clientSide.gateway, clientSide),
@@ -149,13 +149,6 @@ export async function wireNeighbour(
       [
         addressOn(port, routers[family], { gateway: "", neighbour: "", prefix: family === 4 ? 32 : 64 }),
         ...own.map((address) => `route add ${host(address)} dev ${port}`),
-        // What the neighbour answers leaves as what the backends answer: by the gateway that the client is behind.
-        ...gateways.flatMap(({ index }) =>
-          clientBlocks(index, family).map(
-            (block) =>
-              `route replace ${block} via ${backLink(index, family).gateway} dev ${interfaceTo(index)}`,
-          ),
-        ),
       ],
       `-${family}`,
     );
@@ -190,6 +183,14 @@ function neighbourRoutes(index: number, link: Link): string[] {
     `route add ${viaGateway} metric ${tableOf(index)}`,
     `route add ${viaGateway} table ${tableOf(index)}`,
   ];
+}
+
+/** What a backend begins itself, such as a data connection of FTP, goes to the gateway that the client is behind. */
+function clientRoutes(index: number, family: Family): string[] {
+  const { gateway } = backLink(index, family);
+  return clientBlocks(index, family).map(
+    (block) => `route add ${block} via ${gateway} dev ${interfaceTo(index)}`,
+  );
 }
 
 function addressOn(port: string, address: string, { prefix }: Link): string {

@@ -20,7 +20,8 @@ function converse(control) {
   control.on("error", () => {});
   linesOf(control, (line) => {
     const [command, argument = ""] = line.split(" ");
-    if (command === "PASV" || command === "EPSV") listen(control, command, say);
+    if (command === "USER") say("230 welcome");
+    else if (command === "PASV" || command === "EPSV") listen(control, command, say);
     else if (command === "PORT" || command === "EPRT") dial(control, argument, say);
     else say("502 not here");
   });
@@ -33,7 +34,7 @@ function listen(control, command, say) {
     sendData(socket);
     data.close();
   });
-  data.listen({ host: control.localAddress, port: 0 }, () => {
+  data.listen({ host: plain(control.localAddress), port: 0 }, () => {
     const { port } = data.address();
     if (command === "EPSV") say(`229 Entering Extended Passive Mode (|||${port}|)`);
     else say(`227 Entering Passive Mode (${toTuple(address, port)}).`);
@@ -42,7 +43,7 @@ function listen(control, command, say) {
 
 function dial(control, argument, say) {
   const { address, port } = argument.startsWith("|") ? fromBars(argument) : fromTuple(argument);
-  const socket = connect({ host: address, port, localAddress: control.localAddress }, () => {
+  const socket = connect({ host: address, port, localAddress: plain(control.localAddress) }, () => {
     say("200 connected");
     sendData(socket);
   });
@@ -81,8 +82,10 @@ export function transfer({ to, port = 21, from, mode, timeout = 3_000 }) {
     control.on("error", (error) => finish({ failure: failureOf(error) }));
     linesOf(control, (line) => {
       const code = line.slice(0, 3);
-      if (code === "220" && mode === "passive") control.write(six ? "EPSV\r\n" : "PASV\r\n");
-      else if (code === "220") {
+      // The kernel reads a command only where it saw the line before it end.
+      if (code === "220") control.write("USER anonymous\r\n");
+      else if (code === "230" && mode === "passive") control.write(six ? "EPSV\r\n" : "PASV\r\n");
+      else if (code === "230") {
         const data = createServer(receive);
         open.push(data);
         data.listen({ host: control.localAddress, port: 0 }, () => {
