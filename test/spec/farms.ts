@@ -143,7 +143,7 @@ export const PLACE = {
     vip: "2001:db8:ffff::10",
     source: "2001:db8:ffff::1",
     backend: (host: number) => `2001:db8::${host.toString(16)}`,
-    client: (host: number) => `2001:db8:1::${host.toString(16)}`,
+    client: (host: number) => `2001:db8:1::${host === 0 ? "" : host.toString(16)}`,
     lengths: { min: 120, max: 128 },
     everybody: "::/0",
     stranger: "2001:db8:2::77",
