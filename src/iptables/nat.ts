@@ -50,7 +50,7 @@ function shortcuts(plan: Plan, pool: Pool, leaf: LeafOf): IptRule[] {
       };
     }),
     ...(affinity
-      ? pool.reachable.map((backend): IptRule => {
+      ? pool.remembered.map((backend): IptRule => {
           const set = clientsOf(plan, backend, affinity.by);
           return {
             ...own,
@@ -85,7 +85,7 @@ function leafRules(
     ...(limit === undefined
       ? []
       : [{ matches: [{ kind: "connectionsAbove", limit } as const], target: { kind: "return" } as const }]),
-    ...(affinity
+    ...(affinity && pool.remembered.includes(backend)
       ? [
           {
             matches: [],

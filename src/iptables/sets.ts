@@ -10,7 +10,7 @@ export function setsOf(plan: Plan, pool: Pool): IptSet[] {
     ...(pool.deny.length > 0 ? [listOf(listName(plan, pool, "deny"), pool.deny)] : []),
     ...(pool.allow ? [listOf(listName(plan, pool, "allow"), pool.allow)] : []),
     ...(affinity
-      ? pool.reachable.map(
+      ? pool.remembered.map(
           (backend): IptSet => ({
             name: clientsOf(plan, backend, affinity.by),
             type: TYPE[affinity.by],

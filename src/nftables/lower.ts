@@ -58,9 +58,8 @@ function pinned(pool: Pool, chain: string): NftRule[] {
 }
 
 /** An entry that leads to a backend which is standby or down counts for nothing, and makes room for the one to come. */
-function remembered(plan: Plan, { reachable, chosen }: Pool, chain: string): NftRule[] {
+function remembered(plan: Plan, { remembered: backends, chosen }: Pool, chain: string): NftRule[] {
   const { affinity } = plan;
-  const backends = reachable.filter(({ role }) => role === "active" || role === "drain");
   if (!affinity || backends.length === 0) return [];
   const { by, maxEntries } = affinity;
   const map = namesOf(plan).affinity(by, maxEntries);

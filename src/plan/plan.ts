@@ -54,6 +54,8 @@ export interface Pool {
   chosen: PlannedBackend[];
   /** Those that a new connection can come to at all: chosen, pinned, or remembered by affinity; in the user's order. */
   reachable: PlannedBackend[];
+  /** Those that affinity may lead to: chosen and draining ones, in the user's order; empty without affinity. */
+  remembered: PlannedBackend[];
   /** What the backends' shares add up to; 0 where none is chosen. */
   total: number;
   /** With a hash: each slot's index into `chosen`. */
@@ -168,14 +170,17 @@ export function makePlan(name: string, spec: FarmSpec, options: PlanOptions = {}
     );
     const chosen = backends.filter(({ role }) => role === "active");
     const pins = planPins(spec.pins ?? [], backends);
-    const pinned = new Set(pins.map(({ backend }) => backend));
-    const comes = (role: Role) => role === "active" || (spec.affinity !== undefined && role === "drain");
+    const remembered = spec.affinity
+      ? backends.filter(({ role }) => role === "active" || role === "drain")
+      : [];
+    const reachable = new Set([...chosen, ...remembered, ...pins.map(({ backend }) => backend)]);
     return {
       family,
       services: services.filter((service) => service.family === family).sort(byPlace),
       backends,
       chosen,
-      reachable: backends.filter((one) => comes(one.role) || pinned.has(one)),
+      reachable: backends.filter((one) => reachable.has(one)),
+      remembered,
       total: shares.reduce((sum, share) => sum + share, 0),
       slots,
       pins,
