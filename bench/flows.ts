@@ -18,7 +18,7 @@ const QUICK = { packets: 8192, seconds: 0.2, warm: 1024 };
 export async function newFlow(bed: Bed, subject: Subject, scenery: Scenery, quick: boolean): Promise<Sample> {
   const road = await bed.with(subject, scenery);
   const { protocol, farms } = scenery;
-  return sampleOf(await road.packets({ ...NEW_FLOWS, protocol, services: farms, ...(quick && QUICK) }));
+  return sampleOf(bed, await road.packets({ ...NEW_FLOWS, protocol, services: farms, ...(quick && QUICK) }));
 }
 
 export async function establishedFlow(
@@ -30,14 +30,11 @@ export async function establishedFlow(
   const road = await bed.with(subject, scenery);
   const { protocol, farms } = scenery;
   return sampleOf(
+    bed,
     await road.packets({ ...ESTABLISHED, protocol, services: farms, replies, ...(quick && QUICK) }),
   );
 }
 
-/**
- * The thread's CPU time rather than the clock, so that other work of the machine does not count; except where the kernel
- * accounts the time of interrupts apart, and most of what a packet costs is not the thread's.
- */
-function sampleOf({ cpuMedian, wallMedian, cpuLeast, wallLeast }: PacketCost): Sample {
-  return cpuLeast < 0.8 * wallLeast ? { value: wallMedian } : { value: cpuMedian, clock: wallMedian };
+function sampleOf(bed: Bed, { cpuMedian, wallMedian }: PacketCost): Sample {
+  return bed.measuredBy === "cpu" ? { value: cpuMedian, clock: wallMedian } : { value: wallMedian };
 }

@@ -41,7 +41,7 @@ export function backendsUpTo(n: number): string[] {
 }
 
 /** The kernel prefers the first CPU for everything else. */
-export const LAST_CPU = cpus().length - 1;
+const LAST_CPU = cpus().length - 1;
 
 export type Protocol = "tcp" | "udp";
 
@@ -70,6 +70,14 @@ export interface PacketCost {
   readonly cpuLeast: number;
   readonly wallLeast: number;
   readonly packets: number;
+}
+
+export interface ConnectionRate {
+  readonly connections: number;
+  readonly failed: number;
+  /** A second of CPU time, and of the clock. */
+  readonly cpu: number;
+  readonly wall: number;
 }
 
 const quiet = `
@@ -166,6 +174,21 @@ export class Road {
     const arrived = arrivedAt(end) - before - handshake;
     if (arrived < cost.packets) throw new Error(`of ${cost.packets} packets only ${arrived} arrived`);
     return cost;
+  }
+
+  /** TCP connections a second, of all CPUs together; the ends must serve. */
+  async connections(options: { connections: number; seconds: number }): Promise<ConnectionRate> {
+    return await load<ConnectionRate>(this.client.enterNetwork, [
+      "connect",
+      `-cpus=${cpus()
+        .map((_, k) => k)
+        .join(",")}`,
+      `-sources=${CLIENTS}`,
+      `-target=${FIRST_VIP}:${FIRST_PORT}`,
+      `-connections=${options.connections}`,
+      `-limit=${options.seconds}s`,
+      `-sink=${this.sink.path("net")}`,
+    ]);
   }
 
   /** Opens flows and counts where they arrive. */

@@ -6,29 +6,31 @@
  *     npm run bench -- --quick          only whether it works: its figures mean nothing and are not kept
  *     npm run bench -- --rounds 15 B1   more rounds
  *     npm run bench -- --report         only write docs/performance.md again, from bench/results
+ *     npm run bench -- --out FOLDER B1  keep results, plots and page there instead
  *
  * Everything happens in network namespaces of its own, which are gone when it ends, also when it is killed.
  */
 
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { newFlowByBackends } from "./b1-new-flow";
 import { establishedPacket } from "./b2-established";
+import { connectionRate } from "./b3-connections";
 import { newFlowByFarms } from "./b4-farms";
 import { compileTime } from "./b10-compile";
 import { machine } from "./harness/machine";
 import type { Measurement } from "./harness/measurement";
 import { type Result, verdictOf } from "./harness/result";
 import { toTable } from "./harness/table";
+import { keep, RESULTS, writeReport } from "./report/report";
 
 const MEASUREMENTS: readonly Measurement[] = [
   newFlowByBackends,
   establishedPacket,
+  connectionRate,
   newFlowByFarms,
   compileTime,
 ];
-const RESULTS = join(__dirname, "results");
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -37,19 +39,22 @@ async function main(): Promise<void> {
       quick: { type: "boolean", default: false },
       rounds: { type: "string" },
       report: { type: "boolean", default: false },
+      out: { type: "string" },
     },
   });
-  if (!values.report) {
-    const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
-    if (rounds !== undefined && !(rounds >= 1))
-      throw new Error(`--rounds ${values.rounds}: not a number of rounds`);
-    for (const measurement of chosen(positionals)) {
-      const result = await measure(measurement, values.quick, rounds);
-      process.stdout.write(`${toTable(result)}\n`);
-      if (result.figures.some((figure) => verdictOf(figure)?.met === false)) process.exitCode = 1;
-      if (!values.quick) keep(result);
-    }
+  const folder = values.out === undefined ? RESULTS : resolve(values.out);
+  const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+  if (rounds !== undefined && !(rounds >= 1))
+    throw new Error(`--rounds ${values.rounds}: not a number of rounds`);
+  // What is only tried is kept only where it was asked for.
+  const kept = !values.quick || values.out !== undefined;
+  for (const measurement of values.report ? [] : chosen(positionals)) {
+    const result = await measure(measurement, values.quick, rounds);
+    process.stdout.write(`${toTable(result)}\n`);
+    if (result.figures.some((figure) => verdictOf(figure)?.met === false)) process.exitCode = 1;
+    if (kept) keep(result, folder);
   }
+  if (kept) process.stdout.write(`${writeReport(folder)}\n`);
 }
 
 function chosen(ids: readonly string[]): readonly Measurement[] {
@@ -88,11 +93,6 @@ async function measure(
   } finally {
     progress.end();
   }
-}
-
-function keep(result: Result): void {
-  mkdirSync(RESULTS, { recursive: true });
-  writeFileSync(join(RESULTS, `${result.id.toLowerCase()}.json`), `${JSON.stringify(result, null, 1)}\n`);
 }
 
 /** One line on a terminal; elsewhere a line now and then. */

@@ -10,6 +10,7 @@ export interface Scenery {
   readonly backends: number;
 }
 
+/** Every service a farm. */
 export interface Service {
   readonly address: string;
   readonly port: number;

@@ -1,0 +1,38 @@
+/** The words of docs/performance.md. */
+
+export const INTRODUCTION = `What a farm costs on its gateway, measured by \`npm run bench\` (all) or \`npm run bench -- B3\` (one). Every figure is a ratio to a
+baseline of the same round, the median of the rounds; the small numbers beside it are the middle half of them. ✓ and ✗ say whether a
+target is met.
+
+How it is measured:
+
+- **The road.** Client, gateway and sink are network namespaces, linked by veth pairs. In there the kernel handles a packet to its end inside the
+  system call that sends it: the sender's CPU does the client's, the gateway's and the sink's work, one packet after the other. So a
+  single thread that never waits saturates the gateway, and the time that a packet takes is what it costs. Nothing leaves the machine, and
+  its own rules and sysctls stay as they are.
+- **The generator** is a Go program (\`bench/load\`) that hands the kernel 64 frames a system call through a raw socket, on the machine's last CPU, to which
+  it is pinned: the kernel prefers the first one for its other work. It reads the CPU time of its own thread (the clock is in
+  the results too), so other work on the machine disturbs little. What sender and sink cost is in every figure, about half of that of
+  "forward only".
+- **A round** measures every rule set once, in an order that turns from round to round. Rules are loaded anew each time, connections
+  forgotten (\`conntrack -F\`), 4,096 packets sent for nothing, to fill caches and the kernel's slabs; then 60,000 at most, so that the table of
+  connections stays less than a quarter full. A sample is the median over chunks of 1,024 packets.
+- **Rivals**: the naive rules of many guides (one of probability 1/n after the other, which leave up to 37 % of the connections without a
+  backend), Zevenet's list of marks, kube-proxy's chain in iptables mode. All iptables rules are loaded by iptables-nft, Debian's default,
+  unless it says legacy.`;
+
+/** By measurement: what is compared, and how to read it. */
+export const ABOUT: Readonly<Record<string, string>> = {
+  B1: `Every packet is the first of a UDP flow, to a farm of n backends of equal weight, without source NAT. The baseline is one nat chain with one rule,
+\`dnat to numgen random mod n map {…}\`, over the same addresses: it has no mark, no guard, no counter, no second service. Plain DNAT to
+one address stands beside it.`,
+  B2: `256 flows that saw packets both ways, sent over and over. The baseline is one rule of plain DNAT in nftables, or a map of as many as there are farms.
+Each farm has 10 backends.`,
+  B4: `As B1, with 10 backends a farm and every flow to the next farm in turn. All farms have the same backends, so that nothing but
+the number of farms differs; each rule set is compared with itself on a gateway that holds one farm.`,
+  B10: `\`compile()\` in this process, of one farm with 10,000 backends of weights 1 to 9 on two ports, and of 1,000 farms with 10 backends each. Nothing is
+kept from one call to the next.`,
+};
+
+/** By measurement: why a target is missed, and what else is to be known of the figures at hand. */
+export const REMARKS: Readonly<Record<string, string>> = {};
