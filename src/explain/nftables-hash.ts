@@ -16,7 +16,9 @@ export function slotOf(hash: NftHash, packet: Arrival): number | undefined {
 function keyOf({ of, prefix }: NftHash, packet: Arrival): Uint8Array | undefined {
   const { source, destination, sourcePort, port } = packet;
   if (of === "source") return toBytes(networkOf(source, prefix).split("/")[0]!);
-  const protocol = PROTOCOL_NUMBERS[packet.protocol];
+  // Who says ICMP of an IPv6 packet means the one that IPv6 has.
+  const protocol =
+    PROTOCOL_NUMBERS[packet.protocol === "icmp" && packet.family === "ip6" ? "icmpv6" : packet.protocol];
   if (protocol === undefined) return undefined;
   const fields = [toBytes(source), toBytes(destination), Buffer.from([protocol, 0, 0, 0])];
   if (of === "addresses") return Buffer.concat(fields);

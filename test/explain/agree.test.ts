@@ -1,14 +1,33 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Algorithm, compile, explain, type Outcome, type Packet as Question } from "../../src/core";
-import { anyCase, type Case } from "../spec/farms";
+import {
+  Algorithm,
+  compile,
+  explain,
+  type Limit,
+  type Outcome,
+  type Plan,
+  type Packet as Question,
+} from "../../src/core";
+import { anyCase, type Case, caseOnAll, TARGETS } from "../spec/farms";
 import { gatewayOf, packetsBeside, packetsTo } from "../trace/gateways";
-import { type Outcomes, type Packet, translatedTo } from "../trace/packet";
+import {
+  clientOf,
+  flagBits,
+  type Memory,
+  type Outcomes,
+  type Packet,
+  TCP_FLAG,
+  translatedTo,
+} from "../trace/packet";
 import { Rational } from "../trace/rational";
+import { situated } from "../trace/situations";
 
 /** `explain` walks typed rules, test/trace walks the text, and neither knows the other: they must come to the same. */
 
-function questionOf({ source, sourcePort, address, protocol, port, enters, connmark }: Packet): Question {
+function questionOf(packet: Packet): Question {
+  const { source, sourcePort, address, protocol, port, enters, connmark, flags, invalid } = packet;
+  const { fin, syn, rst, ack } = TCP_FLAG;
   return {
     source,
     destination: address,
@@ -16,20 +35,23 @@ function questionOf({ source, sourcePort, address, protocol, port, enters, connm
     ...(sourcePort !== undefined && { sourcePort }),
     ...(port !== undefined && { destinationPort: port }),
     ...(enters === undefined ? { from: "gateway" as const } : { interface: enters }),
-    ...(connmark !== undefined && { mark: connmark }),
+    ...(connmark !== undefined && !invalid && { mark: connmark }),
+    ...(flags && { syn: (flagBits(flags) & (fin | syn | rst | ack)) === syn }),
+    ...(invalid && { state: "invalid" as const }),
   };
 }
 
 /** An outcome in the other tracer's words. */
 function say(outcome: Outcome): string {
+  if (outcome.kind === "rejected") return `rejected ${outcome.with}`;
   if (outcome.kind !== "translated") return outcome.kind;
   const { to, mark, source } = outcome;
   const seen = source.kind === "kept" ? "none" : source.kind === "masquerade" ? "masquerade" : source.address;
   return translatedTo(to.address, to.port, mark, seen);
 }
 
-function explained({ name, spec, target }: Case, packet: Packet): Outcomes {
-  const { possible } = explain(name, spec, questionOf(packet), target);
+function explained({ name, spec, target }: Case, packet: Packet, more: Partial<Question> = {}): Outcomes {
+  const { possible } = explain(name, spec, { ...questionOf(packet), ...more }, target);
   return new Map(
     possible.map(({ outcome, probability: { numerator, denominator } }) => [
       say(outcome),
@@ -141,5 +163,72 @@ test("a draw leads to one outcome, and draws that are spread evenly meet each by
         expect(chance.distance(Rational.of(met.get(outcome) ?? 0, count))).toBeLessThanOrEqual(1 / count);
     }),
     { numRuns: 30 },
+  );
+});
+
+/** What the gateway finds exhausted, and whom it remembers, for both tracers. */
+interface State {
+  over: Limit[];
+  remembered: number | undefined;
+}
+
+const anyState: fc.Arbitrary<State> = fc.record({
+  over: fc.subarray<Limit>(["connections", "backendConnections", "rate", "sourceRate"], {
+    maxLength: 2,
+  }),
+  remembered: fc.option(fc.nat(12), { nil: undefined }),
+});
+
+function memoryOf({ limits, pools, affinity }: Plan, packet: Packet, { over, remembered }: State): Memory {
+  const { backends } = pools.find(({ family }) => (family === "ip6") === packet.address.includes(":"))!;
+  const full = (limit: Limit, size: number | undefined) => (over.includes(limit) ? (size ?? 0) : 0);
+  const backend = remembered === undefined ? undefined : backends[remembered];
+  return {
+    affinity: new Map(affinity && backend ? [[clientOf(packet, affinity.by), backend.mark]] : []),
+    connections: full("connections", limits.connections),
+    backendConnections: new Map(
+      backends.map(({ mark, maxConnections }) => [mark, full("backendConnections", maxConnections)]),
+    ),
+    recent: {
+      farm: full("rate", limits.rate?.burst),
+      sources: new Map([[packet.source, full("sourceRate", limits.sourceRate?.burst)]]),
+    },
+  };
+}
+
+function stateOf(
+  { limits, pools, affinity }: Plan,
+  packet: Packet,
+  { over, remembered }: State,
+): Partial<Question> {
+  const { backends } = pools.find(({ family }) => (family === "ip6") === packet.address.includes(":"))!;
+  const has: Record<Limit, boolean> = {
+    connections: limits.connections !== undefined,
+    backendConnections: pools.some((pool) =>
+      pool.backends.some(({ maxConnections }) => maxConnections !== undefined),
+    ),
+    rate: limits.rate !== undefined,
+    sourceRate: limits.sourceRate !== undefined,
+  };
+  const backend = remembered === undefined ? undefined : backends[remembered];
+  return {
+    over: over.filter((limit) => has[limit]),
+    ...(affinity && backend && { affinity: backend.key }),
+  };
+}
+
+test.each(TARGETS)("any feature, any packet: %s", (_, target) => {
+  fc.assert(
+    fc.property(situated(caseOnAll([target])), anyState, ({ shared, situations }, state) => {
+      const one: Case = { ...shared, target: shared.targets[0]! };
+      const { plan } = compile(one.name, one.spec, one.target);
+      for (const { packet } of situations) {
+        // Turns are counted from the first packet on a new gateway.
+        const turn = one.spec.algorithm === Algorithm.RoundRobin ? { turn: 0 } : {};
+        const got = explained(one, packet, { ...stateOf(plan, packet, state), ...turn });
+        expect(plain(got)).toEqual(plain(gatewayOf(one).open(packet, memoryOf(plan, packet, state), "own")));
+      }
+    }),
+    { numRuns: 120 },
   );
 });
