@@ -1,7 +1,9 @@
 import { Fraction } from "../plan/fraction";
 import type { PlannedAffinity } from "../plan/plan";
 import type { Family } from "../spec/address";
-import type { Difference, Farm, FarmBackend } from "./comparison";
+import type { Difference } from "./comparison";
+import { isReached, reachesAny } from "./reached";
+import type { ReadBackend, ReadFarm } from "./read";
 import { sayShare } from "./share";
 
 /** The part of what affinity remembers that it forgets. */
@@ -14,7 +16,7 @@ export interface Forgotten {
  * Given that each backend is remembered in proportion to its share before: for each address family in which affinity remembered any.
  * An entry goes with its backend's mark, and with every backend that clients cannot come to any more.
  */
-export function forgottenBetween(before: Farm, after: Farm): Forgotten[] {
+export function forgottenBetween(before: ReadFarm, after: ReadFarm): Forgotten[] {
   if (!before.affinity) return [];
   const kept = isKept(before, after);
   const reached = new Set(after.backends.filter((one) => isReached(after, one)).map(identity));
@@ -28,7 +30,7 @@ export function forgottenBetween(before: Farm, after: Farm): Forgotten[] {
 }
 
 /** Whether the kernel's own object stays: with another size or key it is another one, in ipset with another time too. */
-function isKept(before: Farm, after: Farm): boolean {
+function isKept(before: ReadFarm, after: ReadFarm): boolean {
   const [old, now] = [before.affinity, after.affinity];
   return (
     old !== undefined &&
@@ -40,19 +42,14 @@ function isKept(before: Farm, after: Farm): boolean {
   );
 }
 
-/** Whether a client that affinity remembers comes to this backend. */
-function isReached({ pins }: Farm, { role, key }: FarmBackend): boolean {
-  return role !== "standby" || pins.some(({ backend }) => backend === key);
-}
-
-function identity({ family, key, mark }: FarmBackend): string {
+function identity({ family, key, mark }: ReadBackend): string {
   return `${family} ${key} ${mark}`;
 }
 
 /** What clients that affinity remembers experience. */
 export function sayForgotten({ before, after, moved, forgotten }: Difference): string[] {
-  if (!after) return [];
-  if (!before?.affinity)
+  if (!before || !after || !reachesAny(before) || !reachesAny(after)) return [];
+  if (!before.affinity)
     return after.affinity ? ["Affinity remembers each client from its next new connection on."] : [];
   if (!after.affinity)
     return ["Affinity ends: the next new connection of each client is spread like any other."];

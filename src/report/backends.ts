@@ -1,23 +1,25 @@
 import { hex } from "../spec/check";
-import type { Comparison, Difference, FarmBackend, ReadRole } from "./comparison";
+import type { Comparison, Difference, ReadRole } from "./comparison";
+import { isReached } from "./reached";
+import type { ReadBackend, ReadFarm } from "./read";
 import { sayShare } from "./share";
 
 /** What becomes of each backend. One that is down is not in a rule set: it leaves, or comes in. */
-export function sayBackends(change: Comparison["change"], { backends }: Difference): string[] {
-  return backends.flatMap(({ key, before, after }) => {
+export function sayBackends(change: Comparison["change"], difference: Difference): string[] {
+  return difference.backends.flatMap(({ key, before, after }) => {
     if (!after)
       return [`Backend ${key} ${change === "removed" ? "is removed" : "leaves"}; ${sayWas(before!)}.`];
     if (!before)
       return [
         `Backend ${key} ${change === "created" ? "is added" : "comes in"}${IN[after.role](after)}, mark ${hex(after.mark)}.`,
-        ...sayLimit(key, undefined, after),
+        ...sayLimit(key, undefined, limitOf(difference.after!, after)),
       ];
     return [
       ...sayRole(key, before, after),
       ...(before.mark === after.mark
         ? []
         : [`Backend ${key}: mark ${hex(before.mark)} → ${hex(after.mark)}.`]),
-      ...sayLimit(key, before, after),
+      ...sayLimit(key, limitOf(difference.before!, before), limitOf(difference.after!, after)),
     ];
   });
 }
@@ -30,22 +32,22 @@ export function changesTier({ backends }: Difference): boolean {
   );
 }
 
-function isActiveOrStandby({ role }: FarmBackend): boolean {
+function isActiveOrStandby({ role }: ReadBackend): boolean {
   return role === "active" || role === "standby";
 }
 
-const IN: Record<ReadRole, (backend: FarmBackend) => string> = {
+const IN: Record<ReadRole, (backend: ReadBackend) => string> = {
   active: ({ share }) => `: share ${sayShare(share)}`,
   standby: () => " and stands by: no new connections",
   drain: () => " and drains: no new clients",
 };
 
-function sayWas({ role, share }: FarmBackend): string {
+function sayWas({ role, share }: ReadBackend): string {
   if (role === "active") return `its share was ${sayShare(share)}`;
   return role === "drain" ? "it drained" : "it stood by";
 }
 
-function sayRole(key: string, before: FarmBackend, after: FarmBackend): string[] {
+function sayRole(key: string, before: ReadBackend, after: ReadBackend): string[] {
   if (before.role === after.role) {
     if (before.share.equals(after.share)) return [];
     return [`Backend ${key}: share ${sayShare(before.share)} → ${sayShare(after.share)}.`];
@@ -64,10 +66,16 @@ function sayRole(key: string, before: FarmBackend, after: FarmBackend): string[]
   }
 }
 
-function sayLimit(key: string, before: FarmBackend | undefined, after: FarmBackend): string[] {
-  const [old, now] = [before?.maxConnections, after.maxConnections];
-  if (old === now) return [];
+/** Undefined where no rule tells. */
+export function limitOf(farm: ReadFarm, backend: ReadBackend): number | "none" | undefined {
+  return isReached(farm, backend) ? (backend.maxConnections ?? "none") : undefined;
+}
+
+function sayLimit(key: string, before: Limit, after: Limit): string[] {
+  if (after === undefined || after === (before ?? "none")) return [];
   return [
-    `Backend ${key}: limit of connections at a time ${before ? `${old ?? "none"} → ` : ""}${now ?? "none"}.`,
+    `Backend ${key}: limit of connections at a time ${before === undefined ? "" : `${before} → `}${after}.`,
   ];
 }
+
+type Limit = ReturnType<typeof limitOf>;

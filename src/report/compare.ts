@@ -1,11 +1,10 @@
 import type { Fraction, Ratio } from "../plan/fraction";
 import { SpecError } from "../spec/problem";
 import { forgottenBetween } from "./affinity";
-import type { Change, Comparison, Difference, Farm, FarmBackend, ServiceMoves } from "./comparison";
-import { withFeatures } from "./features";
+import type { Change, Comparison, Difference, ServiceMoves } from "./comparison";
 import { movedBetween } from "./moved";
 import { comparePins } from "./pins";
-import { readRuleSet } from "./read";
+import { type ReadBackend, type ReadFarm, readRuleSet } from "./read";
 import { compareServices, type ServiceChange, sayService } from "./services";
 import { percent } from "./share";
 import { say } from "./words";
@@ -27,7 +26,7 @@ export function compare(
     throw new SpecError("rule sets", [
       { path: [], text: "there is none; give the one before, the one after, or both" },
     ]);
-  const [old, now] = [before, after].map((text) => (text === undefined ? undefined : readFarm(text)));
+  const [old, now] = [before, after].map((text) => (text === undefined ? undefined : readRuleSet(text)));
   if (old && now && old.name !== now.name)
     throw new SpecError("rule sets", [
       { path: [], text: `are of two farms, ${old.name} and ${now.name}; compare each with its own` },
@@ -35,21 +34,17 @@ export function compare(
   return compareFarms(old, now, before === after, moves);
 }
 
-function readFarm(text: string): Farm {
-  return withFeatures(readRuleSet(text));
-}
-
 /** @param same whether they are of the same text */
 export function compareFarms(
-  before: Farm | undefined,
-  after: Farm | undefined,
+  before: ReadFarm | undefined,
+  after: ReadFarm | undefined,
   same: boolean,
   moves: ServiceMoves,
 ): Comparison {
   const difference = { ...differ(before, after), moves: { to: {}, from: {}, ...moves } };
   const { services, backends, moved, forgotten, pins } = difference;
   const change = !before ? "created" : !after ? "removed" : same ? "none" : kindOf(before, after, services);
-  const both = <T>(get: (farm: Farm) => T | undefined): Change<T> => ({
+  const both = <T>(get: (farm: ReadFarm) => T | undefined): Change<T> => ({
     before: before && get(before),
     after: after && get(after),
   });
@@ -82,7 +77,7 @@ function withRatio<T extends { fraction: Fraction }>(
   return { ...one, fraction: one.fraction.toRatio(), percent: percent(one.fraction) };
 }
 
-function differ(before: Farm | undefined, after: Farm | undefined): Omit<Difference, "moves"> {
+function differ(before: ReadFarm | undefined, after: ReadFarm | undefined): Omit<Difference, "moves"> {
   const services = compareServices(before?.services ?? [], after?.services ?? []);
   const kept = before && after && meet(before, after) ? services.kept : [];
   return {
@@ -97,13 +92,13 @@ function differ(before: Farm | undefined, after: Farm | undefined): Omit<Differe
 }
 
 /** Whether a connection can be balanced by both. */
-function meet(before: Farm, after: Farm): boolean {
+function meet(before: ReadFarm, after: ReadFarm): boolean {
   return (
     before.interface === undefined || after.interface === undefined || before.interface === after.interface
   );
 }
 
-function pair(before: readonly FarmBackend[], after: readonly FarmBackend[]): Difference["backends"] {
+function pair(before: readonly ReadBackend[], after: readonly ReadBackend[]): Difference["backends"] {
   const old = new Map(before.map((backend) => [backend.key, backend]));
   const now = new Map(after.map((backend) => [backend.key, backend]));
   return [...new Map([...old, ...now]).values()]
@@ -112,7 +107,7 @@ function pair(before: readonly FarmBackend[], after: readonly FarmBackend[]): Di
 }
 
 /** An order of its own, since each data plane has its backends in another. */
-function byPlace(a: FarmBackend, b: FarmBackend): number {
+function byPlace(a: ReadBackend, b: ReadBackend): number {
   const [left, right] = [a, b].map(
     ({ family, key }) => `${family} ${key.replace(/\d+/g, (n) => n.padStart(5, "0"))}`,
   );
@@ -120,8 +115,8 @@ function byPlace(a: FarmBackend, b: FarmBackend): number {
 }
 
 /** Whether a change of the text changes what the rules do. */
-function kindOf(before: Farm, after: Farm, services: ServiceChange): "traffic" | "rules" {
-  const meaning = ({ name: _, services: __, backends, ...farm }: Farm) =>
+function kindOf(before: ReadFarm, after: ReadFarm, services: ServiceChange): "traffic" | "rules" {
+  const meaning = ({ name: _, services: __, backends, ...farm }: ReadFarm) =>
     JSON.stringify([
       farm,
       [...backends]

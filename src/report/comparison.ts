@@ -69,14 +69,8 @@ export interface ServiceMoves {
   from?: Record<string, string>;
 }
 
-/** A farm that is read, whatever its rule set tells. */
-export type Farm = Omit<ReadFarm, "backends"> & ReadFeatures & { backends: FarmBackend[] };
-export type FarmBackend = ReadBackend & ReadStanding;
-
 /**
  * What a rule set tells of what not every farm has: `ReadFarm` has it beside services, backends and the rest.
- *
- * TODO(report): ReadFarm and ReadBackend (read.ts) take these over; until then each field may be missing.
  */
 export interface ReadFeatures {
   /** Families in which rules hash. One backend alone needs no hash, whatever the algorithm is. */
@@ -126,10 +120,10 @@ export type ReadRole = Exclude<Role, "down">;
 
 /** The same with exact numbers in it, for words. */
 export interface Difference {
-  before: Farm | undefined;
-  after: Farm | undefined;
+  before: ReadFarm | undefined;
+  after: ReadFarm | undefined;
   services: ServiceChange;
-  backends: (Change<FarmBackend> & { key: string })[];
+  backends: (Change<ReadBackend> & { key: string })[];
   moved: Moved[];
   forgotten: Forgotten[];
   pins: PinChange;

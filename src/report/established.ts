@@ -1,4 +1,6 @@
-import type { Difference, Farm, ReadRole } from "./comparison";
+import { limitOf } from "./backends";
+import type { Difference, ReadRole } from "./comparison";
+import type { ReadBackend, ReadFarm } from "./read";
 
 /**
  * What connections experience that are under way. The kernel asks nat chains about a connection's first packet alone, and
@@ -39,7 +41,7 @@ export function sayEstablished(difference: Difference): string[] {
 }
 
 /** Of services that stay. */
-function sayKept(before: Farm, after: Farm, { services, backends }: Difference): string[] {
+function sayKept(before: ReadFarm, after: ReadFarm, { services, backends }: Difference): string[] {
   const udp = services.kept.some(({ protocol }) => protocol === "udp" || protocol === "all");
   const leave = backends.some((one) => !one.after);
   const cut = leave && after.onRemoval === "cut";
@@ -77,7 +79,7 @@ function sayKept(before: Farm, after: Farm, { services, backends }: Difference):
   ];
 }
 
-function sayDrain({ affinity, pins }: Farm): string {
+function sayDrain({ affinity, pins }: ReadFarm): string {
   const clients = [
     ...(affinity ? ["the clients that affinity remembers"] : []),
     ...(pins.length > 0 ? ["those that are pinned to it"] : []),
@@ -87,7 +89,7 @@ function sayDrain({ affinity, pins }: Farm): string {
 }
 
 /** Of rules that are asked about a connection's first packet, and may be thought to be about all. */
-function sayAsked(before: Farm, after: Farm, backends: Difference["backends"]): string[] {
+function sayAsked(before: ReadFarm, after: ReadFarm, backends: Difference["backends"]): string[] {
   const served = after.allow === undefined ? undefined : new Set(after.allow);
   const denied = new Set(before.deny);
   const narrower =
@@ -108,11 +110,12 @@ function sayAsked(before: Farm, after: Farm, backends: Difference["backends"]): 
  * The kernel counts the connections that a rule has seen. A set of nftables keeps them as long as its limit is the same; a rule of
  * iptables is made anew by every change (tried on kernel 6.18, both variants).
  */
-function sayCounts(before: Farm, after: Farm, backends: Difference["backends"]): string[] {
-  const differ = (old: number | undefined, now: number | undefined) => now !== undefined && old !== now;
-  const changed =
-    differ(before.limits.connections, after.limits.connections) ||
-    backends.some((one) => one.before && differ(one.before.maxConnections, one.after?.maxConnections));
+function sayCounts(before: ReadFarm, after: ReadFarm, backends: Difference["backends"]): string[] {
+  const limits = (farm: ReadFarm, backend: ReadBackend | undefined) => backend && limitOf(farm, backend);
+  const changed = [
+    [before.limits.connections ?? "none", after.limits.connections],
+    ...backends.map((one) => [limits(before, one.before), limits(after, one.after)]),
+  ].some(([old, now]) => old !== undefined && typeof now === "number" && old !== now);
   const limited =
     after.limits.connections !== undefined || after.backends.some((one) => one.maxConnections !== undefined);
   if (changed)

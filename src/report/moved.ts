@@ -1,8 +1,8 @@
 import { Fraction } from "../plan/fraction";
 import type { Family } from "../spec/address";
 import type { Service } from "../spec/service";
-import type { Farm, MovedPart } from "./comparison";
-import type { ReadBackend } from "./read";
+import type { MovedPart } from "./comparison";
+import type { ReadBackend, ReadFarm } from "./read";
 import { sayService } from "./services";
 
 /** The part of what is new at some services that goes elsewhere. */
@@ -12,7 +12,7 @@ export type Moved = Omit<MovedPart, "fraction" | "percent"> & { fraction: Fracti
  * For each service that both have, and for which both have an active backend: how much of what is new goes to another backend than
  * before. Services for which it is the same stand together.
  */
-export function movedBetween(before: Farm, after: Farm, kept: readonly Service[]): Moved[] {
+export function movedBetween(before: ReadFarm, after: ReadFarm, kept: readonly Service[]): Moved[] {
   const groups: Moved[] = [];
   for (const service of kept) {
     if (!isLive(before, service.family) || !isLive(after, service.family)) continue;
@@ -27,11 +27,11 @@ export function movedBetween(before: Farm, after: Farm, kept: readonly Service[]
 }
 
 /** Whether new connections of a family find a backend. */
-export function isLive({ empty }: Farm, family: Family): boolean {
+export function isLive({ empty }: ReadFarm, family: Family): boolean {
   return empty[family] === undefined;
 }
 
-function movedAt(service: Service, before: Farm, after: Farm): Omit<Moved, "services"> {
+function movedAt(service: Service, before: ReadFarm, after: ReadFarm): Omit<Moved, "services"> {
   const hash = after.hash[service.family] ?? before.hash[service.family];
   if (!hash) return { of: "connections", fraction: lostBetween(before, after, service), anew: false };
   const of = hash.of === "source" ? "clients" : "flows";
@@ -45,7 +45,7 @@ function movedAt(service: Service, before: Farm, after: Farm): Omit<Moved, "serv
 }
 
 /** What all places lose together, which is half the sum of all differences: the least part of independent draws that must move. */
-function lostBetween(before: Farm, after: Farm, service: Service): Fraction {
+function lostBetween(before: ReadFarm, after: ReadFarm, service: Service): Fraction {
   const [old, now] = [sharesOf(before, service), sharesOf(after, service)];
   return [...old].reduce((sum, [place, share]) => {
     const left = now.get(place) ?? Fraction.ZERO;
@@ -53,7 +53,7 @@ function lostBetween(before: Farm, after: Farm, service: Service): Fraction {
   }, Fraction.ZERO);
 }
 
-function sharesOf(farm: Farm, service: Service): Map<string, Fraction> {
+function sharesOf(farm: ReadFarm, service: Service): Map<string, Fraction> {
   const places = new Map<string, Fraction>();
   for (const backend of farm.backends.filter(({ family }) => family === service.family)) {
     const place = placeOf(backend, service);
@@ -63,7 +63,7 @@ function sharesOf(farm: Farm, service: Service): Map<string, Fraction> {
 }
 
 /** Where each slot leads; all the same where there is one backend alone, which needs no hash. Undefined where backends are drawn. */
-function slotsOf(farm: Farm, service: Service): string[] | undefined {
+function slotsOf(farm: ReadFarm, service: Service): string[] | undefined {
   const backends = farm.backends.filter(({ family }) => family === service.family);
   const hash = farm.hash[service.family];
   if (hash) {
@@ -75,7 +75,7 @@ function slotsOf(farm: Farm, service: Service): string[] | undefined {
 }
 
 /** Whether one client or flow has the same slot in both. One backend alone goes with every hash. */
-function isSameHash(before: Farm, after: Farm, family: Family): boolean {
+function isSameHash(before: ReadFarm, after: ReadFarm, family: Family): boolean {
   const [old, now] = [before.hash[family], after.hash[family]];
   if (!old || !now) return true;
   return (
@@ -87,12 +87,12 @@ function isSameHash(before: Farm, after: Farm, family: Family): boolean {
 }
 
 /** nftables' jhash and iptables' HMARK put one address in different slots. */
-function kernelHash({ dataPlane }: Farm): string {
+function kernelHash({ dataPlane }: ReadFarm): string {
   return dataPlane.split(" ")[0]!;
 }
 
 /** Whether ports count in the hash of a flow: they do not where a service takes every protocol. */
-function hasPorts({ services }: Farm, family: Family): boolean {
+function hasPorts({ services }: ReadFarm, family: Family): boolean {
   return !services.some((service) => service.family === family && service.protocol === "all");
 }
 

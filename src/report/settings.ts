@@ -1,31 +1,31 @@
 import type { RateLimit } from "../plan/plan";
 import { sayAffinity } from "./affinity";
-import type { Difference, Farm } from "./comparison";
+import type { Difference } from "./comparison";
 import { sayListChange, sayNetworks } from "./lists";
 import { sayPins } from "./pins";
+import { reachesAny } from "./reached";
+import type { ReadFarm } from "./read";
 
 /** One thing that a farm says about all of its backends. */
 interface Setting {
   what: string;
   /** Undefined where the rules do not tell, since nothing depends on it. */
-  say: (farm: Farm) => string | undefined;
-  /** What goes without saying of a new farm. */
-  usual: string;
+  say: (farm: ReadFarm) => string | undefined;
+  /** What goes without saying of a new farm. Undefined: all of it, since the first sentence has it. */
+  usual?: string;
+  /** A rule set tells it even where no connection can come to any backend. */
+  always?: true;
 }
 
-/** What the first sentence about a new farm has: no word is to be said of it twice. */
-const MAIN: readonly Setting[] = [
-  { what: "Data plane", say: ({ dataPlane }) => dataPlane, usual: "" },
-  { what: "Algorithm", say: ({ algorithm }) => algorithm, usual: "" },
-  { what: "Source NAT", say: ({ sourceNat }) => sourceNat, usual: "" },
+const SETTINGS: readonly Setting[] = [
+  { what: "Data plane", say: ({ dataPlane }) => dataPlane, always: true },
+  { what: "Algorithm", say: ({ algorithm }) => algorithm },
+  { what: "Source NAT", say: ({ sourceNat }) => sourceNat },
   {
     what: "Interface at which connections are balanced",
     say: (farm) => farm.interface ?? "any",
-    usual: "any",
+    always: true,
   },
-];
-
-const OTHERS: readonly Setting[] = [
   {
     what: "Slots of the hash",
     say: ({ hash }) => text((hash.ip ?? hash.ip6)?.slots.length),
@@ -67,27 +67,38 @@ const OTHERS: readonly Setting[] = [
 export function saySettings(difference: Difference): string[] {
   const { before, after } = difference;
   if (!before || !after) return [];
+  const always = sayChanges(
+    SETTINGS.filter((setting) => setting.always),
+    before,
+    after,
+  );
+  if (!reachesAny(after)) return always;
+  if (!reachesAny(before)) return [...always, ...sayUnusual(after)];
   return [
-    ...[...MAIN, ...OTHERS].flatMap(({ what, say }) => {
-      const [old, now] = [say(before), say(after)];
-      return old === undefined || now === undefined || old === now ? [] : [`${what}: ${old} → ${now}.`];
-    }),
+    ...sayChanges(SETTINGS, before, after),
     ...sayLists(before, after),
     ...sayPins(difference.pins, after.pins.length),
   ];
 }
 
+function sayChanges(settings: readonly Setting[], before: ReadFarm, after: ReadFarm): string[] {
+  return settings.flatMap(({ what, say }) => {
+    const [old, now] = [say(before), say(after)];
+    return old === undefined || now === undefined || old === now ? [] : [`${what}: ${old} → ${now}.`];
+  });
+}
+
 /** What a new farm has that farms do not always have. */
-export function sayUnusual(farm: Farm): string[] {
+export function sayUnusual(farm: ReadFarm): string[] {
   const lists: [string, readonly string[]][] = [
     ["Clients that are masqueraded", farm.localNetworks],
-    ["Clients that alone are served", farm.allow ?? []],
-    ["Clients that are not served", farm.deny],
+    ["Clients that alone are served (allow)", farm.allow ?? []],
+    ["Clients that are not served (deny)", farm.deny],
   ];
   return [
-    ...OTHERS.flatMap(({ what, say, usual }) => {
+    ...SETTINGS.flatMap(({ what, say, usual }) => {
       const value = say(farm);
-      return value === undefined || value === usual ? [] : [`${what}: ${value}.`];
+      return usual === undefined || value === undefined || value === usual ? [] : [`${what}: ${value}.`];
     }),
     ...lists.flatMap(([what, networks]) =>
       networks.length === 0 ? [] : [`${what}: ${sayNetworks(networks)}.`],
@@ -96,7 +107,7 @@ export function sayUnusual(farm: Farm): string[] {
   ];
 }
 
-function sayLists(before: Farm, after: Farm): string[] {
+function sayLists(before: ReadFarm, after: ReadFarm): string[] {
   const change = (what: string, old: readonly string[], now: readonly string[]) => {
     const said = sayListChange(old, now);
     return said === undefined ? [] : [`${what}: ${said}.`];
@@ -106,15 +117,15 @@ function sayLists(before: Farm, after: Farm): string[] {
       ? change("Clients that are masqueraded", before.localNetworks, after.localNetworks)
       : []),
     ...(before.allow && after.allow
-      ? change("Clients that alone are served", before.allow, after.allow)
+      ? change("Clients that alone are served (allow)", before.allow, after.allow)
       : []),
     ...(!before.allow && after.allow
-      ? [`Clients that alone are served: everybody → ${sayNetworks(after.allow)}.`]
+      ? [`Clients that alone are served (allow): everybody → ${sayNetworks(after.allow)}.`]
       : []),
     ...(before.allow && !after.allow
-      ? [`Clients that alone are served: ${sayNetworks(before.allow)} → everybody.`]
+      ? [`Clients that alone are served (allow): ${sayNetworks(before.allow)} → everybody.`]
       : []),
-    ...change("Clients that are not served", before.deny, after.deny),
+    ...change("Clients that are not served (deny)", before.deny, after.deny),
   ];
 }
 
@@ -122,7 +133,7 @@ function text(value: number | undefined): string | undefined {
   return value === undefined ? undefined : String(value);
 }
 
-function prefix(hash: Farm["hash"]["ip"]): string | undefined {
+function prefix(hash: ReadFarm["hash"]["ip"]): string | undefined {
   return hash?.of === "source" ? `/${hash.prefix}` : undefined;
 }
 

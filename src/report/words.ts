@@ -1,10 +1,11 @@
 import { Fraction } from "../plan/fraction";
 import { sayForgotten } from "./affinity";
 import { changesTier, sayBackends } from "./backends";
-import type { Comparison, Difference, Farm } from "./comparison";
+import type { Comparison, Difference } from "./comparison";
 import { sayEmpty } from "./empty";
 import { sayEstablished } from "./established";
 import type { Moved } from "./moved";
+import type { ReadFarm } from "./read";
 import { saySettings, sayUnusual } from "./settings";
 import { sayShare } from "./share";
 
@@ -38,7 +39,7 @@ export function say(change: Comparison["change"], difference: Difference): strin
   }
 }
 
-function sayWhole(change: "created" | "removed", farm: Farm): string {
+function sayWhole(change: "created" | "removed", farm: ReadFarm): string {
   const { dataPlane, algorithm, sourceNat } = farm;
   const how = [dataPlane, ...(algorithm === undefined ? [] : [algorithm]), `source NAT ${sourceNat}`];
   return `The farm is ${change}: ${[...how, ...(farm.interface === undefined ? [] : [`interface ${farm.interface}`])].join(", ")}.`;
@@ -89,7 +90,7 @@ function sayAnew(what: string, before: boolean, after: boolean): string {
   return `All ${what} are spread anew, ${how}: where they went before tells nothing of where they go now`;
 }
 
-function hashes({ hash }: Farm): boolean {
+function hashes({ hash }: ReadFarm): boolean {
   return hash.ip !== undefined || hash.ip6 !== undefined;
 }
 

@@ -3,11 +3,12 @@ import { describe, expect, test } from "vitest";
 import { report } from "../../src/cli/report";
 import { compare, compile, type FarmSpec, SpecError, type TargetSpec } from "../../src/core";
 import { Fraction } from "../../src/plan/fraction";
-import { withFeatures } from "../../src/report/features";
+import { compareFarms } from "../../src/report/compare";
 import { movedBetween } from "../../src/report/moved";
 import { readRuleSet } from "../../src/report/read";
 import { percent, sayShare } from "../../src/report/share";
-import { anyCase, equal, FARM, NAT, NFTABLES, TARGETS, weighted, ZEVENET } from "../spec/farms";
+import { equal, FARM, fullCase, NAT, NFTABLES, simpleCase, TARGETS, weighted, ZEVENET } from "../spec/farms";
+import { planned } from "./planned";
 import { preview, rules, step } from "./previews";
 
 const two: FarmSpec = {
@@ -17,6 +18,16 @@ const two: FarmSpec = {
 const ports = (list: string): Partial<FarmSpec> => ({
   listeners: [{ address: "203.0.113.10", protocol: "tcp", ports: list }],
 });
+
+const HASH = { algorithm: "sourceHash" } as const;
+const AFFINITY = { affinity: { by: "sourceIp", timeoutSeconds: 300 } } as const;
+type State = NonNullable<FarmSpec["backends"][number]["state"]>;
+const inStates = (...states: State[]) => states.map((state, i) => ({ address: `10.0.0.${i + 1}`, state }));
+const tiers = (first: State) => [
+  ...inStates(first, first),
+  { address: "10.0.1.1", priority: 1 },
+  { address: "10.0.1.2", priority: 1 },
+];
 
 describe("what a reviewer reads, kept in test/golden", () => {
   const changes: [name: string, before: string | undefined, after: string | undefined][] = [
@@ -37,6 +48,54 @@ describe("what a reviewer reads, kept in test/golden", () => {
     ["service-added", rules(two, NAT), rules({ ...two, ...ports("80,443") }, NAT)],
     ["service-removed", rules({ ...two, ...ports("80,443") }), rules(two)],
     ["plane-switched", rules(equal(3)), rules(equal(3), NAT)],
+    ["hash-backend-added", rules(equal(4, HASH)), rules(equal(5, HASH))],
+    ["hash-slots", rules(equal(4, HASH), NAT), rules(equal(4, { ...HASH, slots: 8192 }), NAT)],
+    ["affinity-backend-removed", rules(weighted([3, 1], AFFINITY)), rules(weighted([3], AFFINITY))],
+    [
+      "maintenance",
+      rules({ ...equal(3, AFFINITY), onRemoval: "cut" }),
+      rules({
+        ...equal(3, { ...AFFINITY, onRemoval: "cut" }),
+        backends: inStates("active", "drain", "down"),
+      }),
+    ],
+    [
+      "tier-switched",
+      rules({ backends: tiers("active") }, ZEVENET),
+      rules({ backends: tiers("down") }, ZEVENET),
+    ],
+    ["nobody-active", rules({ backends: inStates("active") }), rules({ backends: inStates("drain") })],
+    [
+      "admission",
+      rules(
+        { ...equal(2), deny: ["192.0.2.0/24"], pins: [{ source: "198.51.100.0/24", backend: "10.0.0.1" }] },
+        NAT,
+      ),
+      rules(
+        {
+          ...equal(2),
+          deny: ["192.0.2.0/25"],
+          allow: ["192.0.2.0/24", "198.51.100.0/24"],
+          pins: [{ source: "198.51.100.0/24", backend: "10.0.0.2" }],
+          limits: { maxConnections: 1000, perSource: { newConnectionsPerSecond: 10, burst: 20 } },
+          sourceNat: "auto",
+          helper: "ftp",
+          log: {},
+        },
+        NAT,
+      ),
+    ],
+    [
+      "created-with-features",
+      undefined,
+      rules({
+        ...weighted([3, 1], { ...HASH, ...AFFINITY }),
+        limits: { newConnectionsPerSecond: 100 },
+        deny: ["192.0.2.0/24"],
+        sourceNat: "auto",
+        onRemoval: "cut",
+      }),
+    ],
     [
       "everything",
       rules({ ...two, algorithm: "roundRobin" }, { ...NAT, markMask: 0xff }),
@@ -144,14 +203,14 @@ describe("the part of new connections that goes elsewhere", () => {
 
   test("is the same both ways", () => {
     fc.assert(
-      fc.property(anyCase, fc.nat(19), ({ spec, target }, count) => {
+      fc.property(simpleCase, fc.nat(19), ({ spec, target }, count) => {
         const fewer = spec.backends.filter(
           ({ address }, i) => i % (count + 1) === 0 || address.endsWith("1"),
         );
         const families = new Set(fewer.map(({ address }) => address.includes(":")));
         fc.pre(families.size === new Set(spec.backends.map(({ address }) => address.includes(":"))).size);
-        const before = withFeatures(readRuleSet(compile("web", spec, target).ruleSet));
-        const after = withFeatures(readRuleSet(compile("web", { ...spec, backends: fewer }, target).ruleSet));
+        const before = readRuleSet(compile("web", spec, target).ruleSet);
+        const after = readRuleSet(compile("web", { ...spec, backends: fewer }, target).ruleSet);
         expect(movedBetween(before, after, before.services)).toEqual(
           movedBetween(after, before, before.services),
         );
@@ -175,7 +234,7 @@ test("a farm keeps its shares on every kind of gateway", () => {
 
 test("the same change gives the same words, whatever it is", () => {
   fc.assert(
-    fc.property(anyCase, anyCase, (before, after) => {
+    fc.property(fullCase, fullCase, (before, after) => {
       const texts = [before, after].map(({ spec, target }) => compile("web", spec, target).ruleSet);
       const { words, ...data } = compare(texts[0], texts[1]);
       expect(compare(texts[0], texts[1]).words).toEqual(words);
@@ -239,3 +298,38 @@ test.each<[Fraction, string, string]>([
 ])("a share as it is read: %s", (share, percentage, words) => {
   expect([percent(share), sayShare(share)]).toEqual([percentage, words]);
 });
+
+test("a text means what its farm does", () => {
+  fc.assert(
+    fc.property(fullCase, fullCase, (one, other) => {
+      const [before, after] = [one, other].map(({ spec, target }) => ({ spec: plainly(spec), target }));
+      const [from, to] = [before!, after!].map(({ spec, target }) => planned("web", spec, target));
+      // Where nobody is active, rules are silent about what nobody meets.
+      fc.pre([from!, to!].every(({ empty }) => Object.keys(empty).length === 0));
+      const [old, now] = [before!, after!].map(({ spec, target }) => compile("web", spec, target).ruleSet);
+      expect(compare(old, now)).toEqual(compareFarms(from, to, old === now, {}));
+      expect(compare(undefined, now)).toEqual(compareFarms(undefined, to, false, {}));
+    }),
+    { numRuns: 100 },
+  );
+});
+
+/** Without what rules tell in other words: a rate of which iptables keeps another, everybody's masquerade, a backend without slots. */
+function plainly({ log, limits, localNetworks, ...spec }: FarmSpec): FarmSpec {
+  const rate = { newConnectionsPerSecond: 10 };
+  const networks = localNetworks?.filter((network) => !network.endsWith("/0")) ?? [];
+  return {
+    ...spec,
+    backends: spec.backends.map((backend) => ({ ...backend, weight: ((backend.weight ?? 1) % 4) + 1 })),
+    ...(spec.slots && { slots: Math.max(spec.slots, 100) }),
+    ...(log && { log: { ...log, perSecond: 10 } }),
+    ...(limits && {
+      limits: {
+        ...limits,
+        ...(limits.newConnectionsPerSecond && rate),
+        ...(limits.perSource && { perSource: { ...limits.perSource, ...rate } }),
+      },
+    }),
+    ...(networks.length > 0 && { localNetworks: networks }),
+  };
+}

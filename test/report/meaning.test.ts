@@ -330,6 +330,34 @@ describe("backends", () => {
       ["Backend 10.0.0.1: limit of connections at a time none → 100."],
     ],
     [
+      "have limits of which rules say nothing while they stand by",
+      {
+        before: { ...equal(1), backends: [{ address: "10.0.0.1", maxConnections: 9 }] },
+        after: {
+          ...equal(1),
+          backends: [{ address: "10.0.0.1", maxConnections: 9, priority: 1 }, { address: "10.0.0.2" }],
+        },
+      },
+      [
+        "Backend 10.0.0.1 stands by: no new connections; its share was all.",
+        "Backend 10.0.0.2 comes in: share all, mark 0xcb5f37b4.",
+      ],
+    ],
+    [
+      "that take over have limits again",
+      {
+        before: {
+          ...equal(1),
+          backends: [{ address: "10.0.0.1", maxConnections: 9, priority: 1 }, { address: "10.0.0.2" }],
+        },
+        after: { ...equal(1), backends: [{ address: "10.0.0.1", maxConnections: 9 }] },
+      },
+      [
+        "Backend 10.0.0.1 takes over: share all; it stood by.",
+        "Backend 10.0.0.1: limit of connections at a time 9.",
+      ],
+    ],
+    [
       "have the same limits, in rules that iptables makes anew",
       {
         before: equal(2, { limits: { maxConnections: 9 } }),
@@ -351,6 +379,8 @@ describe("backends", () => {
     const { words } = meaning(change);
     for (const sentence of sentences) expect(words).toContain(sentence);
     expect(words.filter((line) => sentences.includes(line))).toEqual(sentences);
+    const limits = (lines: string[]) => lines.filter((line) => line.includes("limit of connections"));
+    expect(limits(words.filter((line) => line.startsWith("Backend ")))).toEqual(limits(sentences));
   });
 });
 
@@ -360,25 +390,25 @@ describe("settings", () => {
       "a deny list",
       { deny: ["192.0.2.0/24"] },
       { deny: ["192.0.2.0/24", "198.51.100.7"] },
-      ["Clients that are not served: 198.51.100.7 comes; 2 in all."],
+      ["Clients that are not served (deny): 198.51.100.7 comes; 2 in all."],
     ],
     [
       "a long one",
       { deny: Array.from({ length: 5 }, (_, i) => `10.${i}.0.0/16`) },
       { deny: ["10.0.0.0/16"] },
-      ["Clients that are not served: 4 go; 1 in all."],
+      ["Clients that are not served (deny): 4 go; 1 in all."],
     ],
     [
       "an allow list",
       {},
       { allow: ["192.0.2.0/24"] },
-      ["Clients that alone are served: everybody → 192.0.2.0/24."],
+      ["Clients that alone are served (allow): everybody → 192.0.2.0/24."],
     ],
     [
       "and none",
       { allow: ["192.0.2.0/24"] },
       {},
-      ["Clients that alone are served: 192.0.2.0/24 → everybody."],
+      ["Clients that alone are served (allow): 192.0.2.0/24 → everybody."],
     ],
     [
       "pins",

@@ -1,25 +1,29 @@
 import type { FarmSpec, TargetSpec } from "../../src/core";
 import { Fraction } from "../../src/plan/fraction";
 import { pinnedRanges } from "../../src/plan/pins";
-import { makePlan } from "../../src/plan/plan";
-import type { Farm } from "../../src/report/comparison";
+import { makePlan, type Pool } from "../../src/plan/plan";
+import type { ReadFarm } from "../../src/report/read";
 
 /** What a reader should find in the rule set of a farm: worked out from its plan, and not from its text. */
-export function planned(name: string, spec: FarmSpec, target: TargetSpec): Farm {
+export function planned(name: string, spec: FarmSpec, target: TargetSpec): ReadFarm {
   const plan = makePlan(name, spec, target);
   const { pools } = plan;
   const nat = plan.sourceNat;
-  const [single] = pools.every(({ chosen }) => chosen.length < 2) ? [true] : [false];
+  // One backend alone needs no choice; Zevenet's rules make one all the same.
+  const choice = (pool: Pool) => pool.backends.filter(({ share }) => share > 0).length > 1;
+  const always =
+    target.layout === "zevenet" && plan.algorithm === "random" && pools.some(({ total }) => total > 0);
   return {
     name,
     dataPlane: target.dataPlane === "nftables" ? "nftables" : `iptables ${target.layout ?? "nat"}`,
     services: pools.flatMap(({ services }) => services),
-    algorithm: single ? undefined : plan.algorithm,
+    algorithm: always || pools.some(choice) ? plan.algorithm : undefined,
     sourceNat: nat.kind === "address" ? nat.to.text : nat.kind,
     interface: target.interface,
-    backends: pools.flatMap(({ family, total, backends }) =>
-      backends.flatMap(({ key, address, port, mark, share, role, maxConnections }) =>
-        role === "down"
+    backends: pools.flatMap(({ family, total, backends, reachable }) =>
+      backends.flatMap((backend) => {
+        const { key, address, port, mark, share, role } = backend;
+        return role === "down"
           ? []
           : [
               {
@@ -30,26 +34,18 @@ export function planned(name: string, spec: FarmSpec, target: TargetSpec): Farm 
                 mark,
                 share: total ? Fraction.of(share, total) : Fraction.ZERO,
                 role,
-                maxConnections,
+                maxConnections: reachable.includes(backend) ? backend.maxConnections : undefined,
               },
-            ],
-      ),
+            ];
+      }),
     ),
     hash: Object.fromEntries(
-      pools.flatMap(({ family, slots, chosen }) =>
-        plan.hash && slots && chosen.length > 1
-          ? [
-              [
-                family,
-                {
-                  of: plan.hash.of,
-                  prefix: plan.hash.prefix[family],
-                  slots: slots.map((i) => chosen[i]!.key),
-                },
-              ],
-            ]
-          : [],
-      ),
+      pools.flatMap((pool) => {
+        const { family, slots, chosen } = pool;
+        if (!plan.hash || !slots || !choice(pool)) return [];
+        const { of, prefix } = plan.hash;
+        return [[family, { of, prefix: prefix[family], slots: slots.map((i) => chosen[i]!.key) }]];
+      }),
     ),
     affinity: plan.affinity,
     pins: pools.flatMap(({ family, pins }) =>
