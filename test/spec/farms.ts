@@ -401,7 +401,7 @@ function helperOf({ helper, claims, families }: Wish): Pick<FarmSpec, "helper"> 
     ...(speak("tcp", "udp") ? [Helper.Sip] : []),
   ];
   // Half of the farms that could have one.
-  const chosen = fitting[helper % (2 * fitting.length)];
+  const chosen = fitting[(helper % (2 * fitting.length)) - fitting.length];
   return chosen === undefined ? {} : { helper: chosen };
 }
 

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Algorithm, compile } from "../../src/core";
-import { anyCase, type Case, TARGETS } from "../spec/farms";
+import { type Case, fullCase, PLACE, simpleCase, TARGETS } from "../spec/farms";
 import { gatewayOf, packetsBeside, packetsTo } from "./gateways";
+import type { IptablesGateway } from "./iptables";
 import { type Outcomes, type Packet, translatedTo } from "./packet";
 import { Rational } from "./rational";
 
@@ -11,8 +12,8 @@ import { Rational } from "./rational";
  * chances as exact fractions.
  */
 
-const drawn = anyCase.map((one): Case => ({ ...one, spec: { ...one.spec, algorithm: Algorithm.Random } }));
-const dealt = anyCase.map(
+const drawn = simpleCase.map((one): Case => ({ ...one, spec: { ...one.spec, algorithm: Algorithm.Random } }));
+const dealt = simpleCase.map(
   (one): Case => ({ ...one, spec: { ...one.spec, algorithm: Algorithm.RoundRobin } }),
 );
 const light = dealt.filter(({ spec }) => spec.backends.every(({ weight = 1 }) => weight <= 4));
@@ -80,7 +81,7 @@ test("round robin: any window of a round's length has each backend exactly as of
 
 test("what is dialled at a service never leaves untranslated; what is not is left alone", () => {
   fc.assert(
-    fc.property(anyCase, (one) => {
+    fc.property(fullCase, (one) => {
       const gateway = gatewayOf(one);
       for (const packet of packetsTo(one)) expect(gateway.guards(packet)).toBe(true);
       for (const packet of packetsBeside(one)) {
@@ -116,25 +117,64 @@ test("the bits of a connection's mark that are not the farm's own are kept", () 
   );
 });
 
+test("iptables: further packets of a connection go where the first one did, with their mark and no other", () => {
+  fc.assert(
+    fc.property(
+      fullCase.filter(({ target }) => target.dataPlane === "iptables"),
+      fc.constantFrom("NEW", "ESTABLISHED"),
+      (one, ctstate) => {
+        const gateway = gatewayOf(one) as IptablesGateway;
+        for (const packet of packetsTo(one).filter(({ enters }) => enters !== undefined))
+          for (const outcome of gateway.open(packet).keys()) {
+            const mark = /^to .* mark (\S+)/.exec(outcome)?.[1];
+            if (mark === undefined) continue;
+            const connmark = Number(mark);
+            const to = {
+              address: PLACE[packet.address.includes(":") ? "ip6" : "ip"].backend(1),
+              port: packet.port,
+            };
+            const { goesOn, ...marks } = gateway.further(
+              { ...packet, connmark, flags: ["ack"] },
+              to,
+              ctstate,
+            );
+            expect(goesOn).toBe(true);
+            expect(marks.connmark).toBe(connmark);
+            // Zevenet's layout has the farm's bits of it on every packet.
+            const { layout, markMask = 0xffff_ffff } = one.target;
+            expect(marks.mark).toBe(layout === "zevenet" ? (connmark & markMask) >>> 0 : 0);
+          }
+      },
+    ),
+    { numRuns: 80 },
+  );
+});
+
 describe("the text", () => {
-  test("is the same twice, and whatever order the listeners have", () => {
+  test("is the same twice, and whatever order listeners, pins and networks have", () => {
     fc.assert(
-      fc.property(anyCase, ({ name, spec, target }) => {
+      fc.property(fullCase, ({ name, spec, target }) => {
         const { ruleSet } = compile(name, spec, target);
         expect(compile(name, structuredClone(spec), target).ruleSet).toBe(ruleSet);
-        const listeners = [...spec.listeners].reverse();
-        expect(compile(name, { ...spec, listeners }, target).ruleSet).toBe(ruleSet);
+        const turned = Object.entries(spec)
+          .filter(([field, value]) => Array.isArray(value) && field !== "backends")
+          .map(([field, list]) => [field, [...list].reverse()]);
+        expect(compile(name, { ...spec, ...Object.fromEntries(turned) }, target).ruleSet).toBe(ruleSet);
       }),
     );
   });
 
   test("has no line of more than 150 characters, no blank at an end, and one line break last", () => {
     fc.assert(
-      fc.property(anyCase, ({ name, spec, target }) => {
+      fc.property(fullCase, ({ name, spec, target }) => {
         const lines = compile(name, spec, target).ruleSet.split("\n");
         expect(lines.pop()).toBe("");
         for (const line of lines) {
-          expect(line.length).toBeLessThanOrEqual(150);
+          // Only two IPv6 addresses in one line may take it further, and what a preview cuts off then is the target.
+          if (line.length > 150)
+            expect(line.slice(0, 150)).toMatch(
+              /^-A NFLB-POSTROUTING -s \S+:\S+ .*--ctorigdst \S+:\S+ .*-[gj] /,
+            );
           expect(line).toMatch(/\S$/);
         }
       }),

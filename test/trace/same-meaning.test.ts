@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { compile } from "../../src/core";
-import { caseOnAll, NAT, NFTABLES, type SharedCase, ZEVENET } from "../spec/farms";
+import { caseOnAll, NAT, NFTABLES, PLACE, type SharedCase, ZEVENET } from "../spec/farms";
+import { FOUND } from "./cases";
 import { gatewayWith } from "./gateways";
-import { type Outcomes, regrouped } from "./packet";
+import { type Outcomes, type Packet, regrouped } from "./packet";
 import { promisedTo } from "./promise";
 import { Rational } from "./rational";
 import { type Situation, situated } from "./situations";
@@ -77,4 +78,16 @@ test.each([
     fc.property(situated(caseOnAll(targets)), ({ shared, situations }) => expectSame(shared, situations)),
     { numRuns: 150 * RUNS },
   );
+});
+
+test.each(Object.entries(FOUND))("%s", (_, { spec, packet, memory = {} }) => {
+  const first: Packet = {
+    source: PLACE.ip.stranger,
+    sourcePort: 40_000,
+    address: spec.listeners[0]!.address,
+    protocol: "tcp",
+    port: 80,
+    enters: "eth9",
+  };
+  expectSame({ name: "web", spec, targets: [NFTABLES, NAT] }, [{ packet: { ...first, ...packet }, memory }]);
 });
