@@ -14,7 +14,15 @@ export type { Ratio } from "./plan/fraction";
 export type { Plan, PlannedBackend, PlannedSourceNat, Pool } from "./plan/plan";
 export { probabilityOf } from "./plan/probability";
 export { compare } from "./report/compare";
-export type { BackendChange, Change, Comparison, ServiceMoves } from "./report/comparison";
+export type {
+  BackendChange,
+  Change,
+  Comparison,
+  MovedPart,
+  ReadPin,
+  ReadRole,
+  ServiceMoves,
+} from "./report/comparison";
 export type { Address, Family } from "./spec/address";
 export type { PortRange } from "./spec/ports";
 export { formatProblem, type Problem, SpecError } from "./spec/problem";
