@@ -1,10 +1,10 @@
 import type { Plan } from "../plan/plan";
 import { parseAddress } from "../spec/address";
-import { canonicalKey } from "../spec/check";
 import { isPort } from "../spec/ports";
 import { type Problem, SpecError, show } from "../spec/problem";
 import type { Algorithm } from "../spec/types";
-import type { Arrival, Limit, Packet } from "./packet";
+import { checkMemory, checkOver, problem, rememberedBy } from "./check-memory";
+import type { Arrival, Packet } from "./packet";
 
 const FIELDS = [
   "source",
@@ -64,10 +64,6 @@ export function checkPacket(packet: unknown, plan: Plan): Arrival {
     over: new Set(given.over),
     anyClient: false,
   };
-}
-
-function problem(field: string, text: string): Problem {
-  return { path: [field], text };
 }
 
 function checkAddresses(packet: Packet): Problem[] {
@@ -153,54 +149,6 @@ function checkConnection({ state, mark, protocol, syn }: Packet): Problem[] {
       problem("mark", `${show(mark)} stands beside state: "invalid", which has no connection; leave it out`),
     );
   return problems;
-}
-
-function checkMemory(packet: Packet, plan: Plan): Problem[] {
-  const { affinity } = packet;
-  if (affinity === undefined) return [];
-  if (!plan.affinity)
-    return [problem("affinity", `${show(affinity)} goes with a farm that has affinity; leave it out`)];
-  if (typeof affinity === "string" && rememberedBy(packet, plan)) return [];
-  const keys = plan.pools.flatMap(({ backends }) => backends.map(({ key }) => key));
-  return [problem("affinity", `${show(affinity)} is no backend of the farm; give ${someOf(keys)}`)];
-}
-
-function rememberedBy({ affinity, destination }: Packet, { pools }: Plan): Arrival["remembered"] {
-  if (affinity === undefined) return undefined;
-  const family = parseAddress(destination)?.family;
-  const key = canonicalKey(affinity);
-  return pools
-    .filter((pool) => family === undefined || pool.family === family)
-    .flatMap(({ backends }) => backends)
-    .find((backend) => backend.key === key);
-}
-
-function someOf(texts: readonly string[]): string {
-  return `${texts.slice(0, 3).join(", ")}${texts.length > 3 ? " …" : ""}`;
-}
-
-function checkOver({ over }: Packet, { limits, pools }: Plan): Problem[] {
-  if (over === undefined) return [];
-  if (!Array.isArray(over)) return [problem("over", `${show(over)} is not a list of limits`)];
-  const known: Record<Limit, boolean> = {
-    connections: limits.connections !== undefined,
-    backendConnections: pools.some(({ backends }) =>
-      backends.some(({ maxConnections }) => maxConnections !== undefined),
-    ),
-    rate: limits.rate !== undefined,
-    sourceRate: limits.sourceRate !== undefined,
-  };
-  const limited = (Object.keys(known) as Limit[]).filter((limit) => known[limit]);
-  return over.flatMap((limit, i) =>
-    limited.includes(limit)
-      ? []
-      : [
-          {
-            path: ["over", i],
-            text: `${show(limit)} is no limit of this farm; ${limited.length > 0 ? `it has ${limited.join(", ")}` : "it has none: leave over out"}`,
-          },
-        ],
-  );
 }
 
 /** What the farm chooses by, where a number for another way of choosing was given. */

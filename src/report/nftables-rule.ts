@@ -70,16 +70,17 @@ const FORMS: readonly (readonly [form: RegExp, say: Say])[] = (
     ],
     [
       /ct mark set numgen (random|inc) mod (\d+) map \{/,
-      ([, generator, modulus], lines) => ({
-        kind: "chooseMark",
-        ...parseSlots(lines, generator as "random" | "inc", Number(modulus)),
-      }),
+      ([, generator, modulus], lines) => {
+        const { slots } = parseSlots(lines, Number(modulus));
+        return { kind: "chooseMark", ...generatorOf(generator, modulus), slots };
+      },
     ],
     [
       /numgen (random|inc) mod (\d+) vmap \{/,
       ([, generator, modulus], lines) => ({
         kind: "chooseChain",
-        ...parseSlots(lines, generator as "random" | "inc", Number(modulus)),
+        ...generatorOf(generator, modulus),
+        ...parseSlots(lines, Number(modulus)),
       }),
     ],
     [
@@ -93,7 +94,8 @@ const FORMS: readonly (readonly [form: RegExp, say: Say])[] = (
       /(jhash .+) vmap \{/,
       ([, text], lines, family) => {
         const hash = parseHash(text!, family) ?? lines.fail();
-        return { kind: "hashChain", hash, ...parseGroups(lines, hash.slots) };
+        const { groups, prefix } = parseGroups(lines, hash.slots);
+        return { kind: "hashChain", hash, groups, prefix };
       },
     ],
     [
@@ -155,6 +157,10 @@ const FORMS: readonly (readonly [form: RegExp, say: Say])[] = (
     [/snat to (\S+)/, ([, address]) => ({ kind: "sourceAddress", address: address! })],
   ] satisfies [RegExp, Say][]
 ).map(([form, say]) => [new RegExp(`^\\t\\t${form.source}$`), say]);
+
+function generatorOf(generator: string | undefined, modulus: string | undefined) {
+  return { generator: generator as "random" | "inc", modulus: Number(modulus) };
+}
 
 function rateOf(perSecond: string | undefined, burst: string | undefined): RateLimit {
   return { perSecond: Number(perSecond), burst: Number(burst) };

@@ -13,11 +13,7 @@ export function parseValue(text: string): { mark: number; prefix: string } | und
 }
 
 /** The slots of a number that is drawn or counted: every number below the modulus must have one. */
-export function parseSlots(
-  lines: Lines,
-  generator: "random" | "inc",
-  modulus: number,
-): { generator: "random" | "inc"; modulus: number; slots: NftSlots[]; prefix: string } {
+export function parseSlots(lines: Lines, modulus: number): { slots: NftSlots[]; prefix: string } {
   let next = 0;
   let prefix = "";
   const slots: NftSlots[] = [];
@@ -36,7 +32,7 @@ export function parseSlots(
     next = Number(to) + 1;
   }
   if (next !== modulus) lines.fail();
-  return { generator, modulus, slots, prefix };
+  return { slots, prefix };
 }
 
 /** `jhash ip saddr & 255.255.255.0 mod 4096 seed 0x6e666c62`; undefined where `text` hashes something else. */

@@ -27,7 +27,7 @@ const LOAD = `
   printf '%s\\n' "$listed"
 `;
 
-const farms = fc.sample(caseOnAll([NFTABLES]), { numRuns: 60, seed: 1 });
+const farms = fc.sample(caseOnAll([NFTABLES]), { numRuns: 40, seed: 1 });
 
 test.each(farms.map((farm, i) => [i, farm] as const))("any farm: %i", (_, { name, spec, targets }) => {
   const { ruleSet } = compile(name, spec, targets[0]!);
