@@ -20,11 +20,11 @@ export function reportOptions(farm: string, gateway: string): pulumi.CustomResou
   // The monitor of unit tests (`setMocks`) has no hooks, although it says so.
   if (typeof monitor?.registerResourceHook !== "function") return {};
 
-  let hooks: pulumi.ResourceHook[] = [];
   const hook = makeHook(farm, gateway);
+  let registered = false;
   const settled: Promise<pulumi.Resource[]> = Promise.resolve(hook.__registered).then(
     () => {
-      hooks = [hook];
+      registered = true;
       return [];
     },
     () => {
@@ -32,20 +32,28 @@ export function reportOptions(farm: string, gateway: string): pulumi.CustomResou
       return [];
     },
   );
-  // Read when all that the resource waits for is there.
-  const binding: pulumi.ResourceHookBinding = {
-    get beforeCreate() {
-      return hooks;
-    },
-    get beforeUpdate() {
-      return hooks;
-    },
-  };
+  const hooks = lateBinding(() => (registered ? [hook] : []));
   return {
     dependsOn: settled,
     // `mergeOptions`, which every generated resource calls, would read the binding at once.
-    transformations: [({ props, opts }) => ({ props, opts: { ...opts, hooks: binding } })],
+    transformations: [({ props, opts }) => ({ props, opts: { ...opts, hooks } })],
   };
+}
+
+/** Hooks that are asked for when all that the resource waits for is there. A user's transformation may add its own. */
+function lateBinding(hooksOf: () => pulumi.ResourceHook[]): pulumi.ResourceHookBinding {
+  const binding: pulumi.ResourceHookBinding = {};
+  for (const when of ["beforeCreate", "beforeUpdate"] as const) {
+    let others: NonNullable<(typeof binding)[typeof when]> = [];
+    Object.defineProperty(binding, when, {
+      enumerable: true,
+      get: () => [...others, ...hooksOf()],
+      set: (merged: typeof others) => {
+        others = merged.filter((one) => !hooksOf().includes(one as pulumi.ResourceHook));
+      },
+    });
+  }
+  return binding;
 }
 
 interface Monitor {
