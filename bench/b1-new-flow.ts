@@ -60,7 +60,7 @@ function contender(
     at: backends,
     ...(target && { target }),
     ...(against && { against }),
-    sample: () => newFlow(bed, subject, { protocol: "udp", farms: 1, backends }, quick),
+    sample: () => newFlow(bed, subject, { protocol: "udp", farms: 1, backends }, { quick, dial: "all" }),
   };
 }
 

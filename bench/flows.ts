@@ -15,10 +15,17 @@ const NEW_FLOWS = { packets: 60_000, seconds: 1 };
 const ESTABLISHED = { packets: 100_000, seconds: 1, established: 256 };
 const QUICK = { packets: 8192, seconds: 0.2, warm: 1024 };
 
-export async function newFlow(bed: Bed, subject: Subject, scenery: Scenery, quick: boolean): Promise<Sample> {
+/** @param dial - All farms in turn, or always the last. */
+export async function newFlow(
+  bed: Bed,
+  subject: Subject,
+  scenery: Scenery,
+  { quick, dial }: { quick: boolean; dial: "all" | "last" },
+): Promise<Sample> {
   const road = await bed.with(subject, scenery);
   const { protocol, farms } = scenery;
-  return sampleOf(bed, await road.packets({ ...NEW_FLOWS, protocol, services: farms, ...(quick && QUICK) }));
+  const dialled = dial === "all" ? { services: farms } : { service: farms - 1 };
+  return sampleOf(bed, await road.packets({ ...NEW_FLOWS, protocol, ...dialled, ...(quick && QUICK) }));
 }
 
 export async function establishedFlow(

@@ -47,7 +47,9 @@ export type Protocol = "tcp" | "udp";
 
 export interface PacketsOptions {
   readonly protocol: Protocol;
-  /** How many services take turns. @default 1 */
+  /** The first service that is dialled, from 0. @default 0 */
+  readonly service?: number;
+  /** How many from there on take turns. @default 1 */
   readonly services?: number;
   readonly packets: number;
   /** Stop after so many seconds. */
@@ -158,12 +160,12 @@ export class Road {
 
   /** Sends packets as fast as one CPU can, and says what each cost. @throws where one did not arrive */
   async packets(options: PacketsOptions): Promise<PacketCost> {
-    const { protocol, services = 1, established, replies = false } = options;
+    const { protocol, service = 0, services = 1, established, replies = false } = options;
     const end = replies ? this.client : this.sink;
     const before = arrivedAt(end);
     const cost = await load<PacketCost>(this.client.enterNetwork, [
       "packets",
-      ...this.traffic(protocol, services),
+      ...this.traffic(protocol, service, services),
       `-packets=${options.packets}`,
       `-limit=${options.seconds}s`,
       `-warm=${options.warm ?? 4096}`,
@@ -199,7 +201,7 @@ export class Road {
   }): Promise<Record<string, number>> {
     const { counts } = await load<{ counts: Record<string, number> }>(this.client.enterNetwork, [
       "count",
-      ...this.traffic(options.protocol, 1),
+      ...this.traffic(options.protocol, 0, 1),
       `-flows=${options.flows}`,
       `-first=${options.first ?? 0}`,
       `-sink=${this.sink.path("net")}`,
@@ -211,14 +213,15 @@ export class Road {
     await Promise.all([this.client, this.gateway, this.sink].map((each) => each.end()));
   }
 
-  private traffic(protocol: Protocol, services: number): string[] {
+  private traffic(protocol: Protocol, service: number, services: number): string[] {
+    const { address, port } = serviceAt(service);
     return [
       `-cpu=${LAST_CPU}`,
       `-protocol=${protocol}`,
       `-from=${MAC.client}`,
       `-to=${MAC.front}`,
       `-sources=${CLIENTS}`,
-      `-target=${FIRST_VIP}:${FIRST_PORT}`,
+      `-target=${address}:${port}`,
       `-services=${services}`,
     ];
   }

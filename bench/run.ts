@@ -17,6 +17,9 @@ import { newFlowByBackends } from "./b1-new-flow";
 import { establishedPacket } from "./b2-established";
 import { connectionRate } from "./b3-connections";
 import { newFlowByFarms } from "./b4-farms";
+import { fullApply } from "./b5-full-apply";
+import { oneEdit } from "./b6-edit";
+import { distribution } from "./b9-distribution";
 import { compileTime } from "./b10-compile";
 import { machine } from "./harness/machine";
 import type { Measurement } from "./harness/measurement";
@@ -29,6 +32,9 @@ const MEASUREMENTS: readonly Measurement[] = [
   establishedPacket,
   connectionRate,
   newFlowByFarms,
+  fullApply,
+  oneEdit,
+  distribution,
   compileTime,
 ];
 

@@ -6,10 +6,11 @@ import { backendsOf, type Scenery, servicesOf } from "./scenery";
 
 /** Name and description of each farm. */
 export function farmsOf(scenery: Scenery): [name: string, spec: FarmSpec][] {
-  const backends = backendsOf(scenery).map((address) => ({ address }));
+  const { protocol, weights, algorithm = "random" } = scenery;
+  const backends = backendsOf(scenery).map((address, k) => ({ address, weight: weights?.[k] ?? 1 }));
   return servicesOf(scenery).map(({ address, port }, k) => [
     `farm${k}`,
-    { listeners: [{ address, protocol: scenery.protocol, port }], backends },
+    { listeners: [{ address, protocol, port }], backends, algorithm },
   ]);
 }
 

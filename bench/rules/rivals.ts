@@ -13,11 +13,13 @@ const probability = (value: number) => value.toFixed(11);
 export function naive(scenery: Scenery): string {
   const { protocol } = scenery;
   const backends = backendsOf(scenery);
+  const { weights = backends.map(() => 1) } = scenery;
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
   const rules = servicesOf(scenery).flatMap(({ address, port }) =>
     backends.map(
-      (backend) =>
+      (backend, k) =>
         `-A PREROUTING -d ${address}/32 -p ${protocol} -m ${protocol} --dport ${port} -m statistic --mode random ` +
-        `--probability ${probability(1 / backends.length)} -j DNAT --to-destination ${backend}`,
+        `--probability ${probability(weights[k]! / total)} -j DNAT --to-destination ${backend}`,
     ),
   );
   return ["*nat", ...rules, "COMMIT\n"].join("\n");

@@ -1,13 +1,18 @@
 /** What every rule set of a measurement has to do, whoever wrote it. */
 
+import type { Algorithm } from "../../src/core";
 import { backendsUpTo, type Protocol, serviceAt } from "../road";
 
 export interface Scenery {
   readonly protocol: Protocol;
   /** Services on the gateway, each a farm of its own over the same backends, so that only their number differs. */
   readonly farms: number;
-  /** Backends of each, of equal weight, dialled at the port that the client chose. */
+  /** Backends of each, dialled at the port that the client chose. */
   readonly backends: number;
+  /** Of each backend. Only our rules and the naive ones know weights. @default all equal */
+  readonly weights?: readonly number[];
+  /** Of our rules. @default random */
+  readonly algorithm?: Algorithm;
 }
 
 /** Every service a farm. */
