@@ -29,17 +29,11 @@ export function forgottenBetween(before: ReadFarm, after: ReadFarm): Forgotten[]
   });
 }
 
-/** Whether the kernel's own object stays: with another size or key it is another one, in ipset with another time too. */
+/** Whether entries stay where they are, or go along: nftables has another map for another size, ipset takes as many along as fit. */
 function isKept(before: ReadFarm, after: ReadFarm): boolean {
   const [old, now] = [before.affinity, after.affinity];
-  return (
-    old !== undefined &&
-    now !== undefined &&
-    old.by === now.by &&
-    old.maxEntries === now.maxEntries &&
-    before.dataPlane === after.dataPlane &&
-    (old.timeout === now.timeout || after.dataPlane === "nftables")
-  );
+  if (!old || !now || old.by !== now.by || before.dataPlane !== after.dataPlane) return false;
+  return old.maxEntries === now.maxEntries || after.dataPlane !== "nftables";
 }
 
 function identity({ family, key, mark }: ReadBackend): string {
@@ -66,6 +60,7 @@ export function sayForgotten({ before, after, moved, forgotten }: Difference): s
       `Of what affinity remembers${which}, ${sayShare(fraction)} is forgotten (in proportion to the shares before): those clients find another backend.`,
     ];
   });
+  const shrinks = isKept(before, after) && after.affinity.maxEntries < before.affinity.maxEntries;
   const drained = before.backends.filter(
     ({ role, key, family }) =>
       role === "drain" && !after.backends.some((one) => one.key === key && one.family === family),
@@ -75,17 +70,20 @@ export function sayForgotten({ before, after, moved, forgotten }: Difference): s
     ...(said.length === 0 && moved.some(({ fraction }) => !fraction.isZero())
       ? ["Clients that affinity remembers keep their backend."]
       : []),
+    ...(shrinks ? ["What affinity remembers beyond its new size is forgotten."] : []),
     ...(drained.length > 0
       ? ["Clients that affinity still has at a backend that drained, and now leaves, find another one."]
       : []),
   ];
 }
 
-/** `by client address, for 300 s, 65536 clients at most`. */
-export function sayAffinity(affinity: PlannedAffinity | undefined): string {
+/** `by client address, for 300 s, 65536 entries at most`. */
+export function sayAffinity({ affinity, dataPlane }: ReadFarm): string {
   if (!affinity) return "none";
   const { by, timeout, maxEntries } = affinity;
-  return `by ${KEYS[by]}, for ${timeout} s, ${maxEntries} entries at most`;
+  // A set of ipset remembers the clients of one backend.
+  const each = dataPlane === "nftables" ? "" : " for each backend";
+  return `by ${KEYS[by]}, for ${timeout} s, ${maxEntries} entries at most${each}`;
 }
 
 const KEYS = {

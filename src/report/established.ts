@@ -30,13 +30,26 @@ export function sayEstablished(difference: Difference): string[] {
             "connection; without the conntrack command there the guard drops them until their entry expires.",
         ]
       : []),
-    ...(left.length > 0
+    ...(left.length > 0 ? sayLeft(difference) : []),
+  ];
+}
+
+/** Of services that leave: with their farm, or without. */
+function sayLeft({ before, after, services }: Difference): string[] {
+  const udp = services.removed.some((service) => / (udp|all) /.test(service));
+  return [
+    "New connections to a removed service meet neither translation nor guard: the gateway's own rules and routes decide.",
+    ...(!after && before?.onRemoval === "cut"
       ? [
-          "New connections to a removed service meet neither translation nor guard: the gateway's own rules and routes decide.",
+          "Its established connections are cut: the gateway forgets them (if it has the conntrack command), and what still comes of them meets the gateway's own rules.",
+        ]
+      : [
           "Its established connections keep their entry: the kernel translates by it as long as other rules of the gateway use NAT (another farm's, " +
             "a masquerade), and may stop when the last NAT rule leaves. The farm no longer opens FORWARD for them: a FORWARD that drops by default ends them.",
-        ]
-      : []),
+          ...(!after && udp
+            ? ["Its UDP flows are forgotten (if the gateway has the conntrack command)."]
+            : []),
+        ]),
   ];
 }
 
@@ -51,8 +64,8 @@ function sayKept(before: ReadFarm, after: ReadFarm, { services, backends }: Diff
   return [
     ...(cut
       ? [
-          "Connections of a backend that leaves are cut: the gateway forgets them and drops their packets" +
-            `${udp ? "; UDP flows are chosen for again" : ""} (if it has the conntrack command).`,
+          `Connections of a backend that leaves are cut: the gateway forgets them and ${after.looseTcp ? "balances what still comes of them anew" : "drops their packets"}` +
+            `${udp && !after.looseTcp ? "; UDP flows are chosen for again" : ""} (if it has the conntrack command).`,
         ]
       : []),
     `${cut ? "Other established" : "Established"} connections keep their backend and the source address that it sees: connection tracking holds both, and no rule chooses again.`,

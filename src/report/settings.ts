@@ -33,7 +33,7 @@ const SETTINGS: readonly Setting[] = [
   },
   { what: "Hashed part of a client's IPv4 address", say: ({ hash }) => prefix(hash.ip), usual: "/32" },
   { what: "Hashed part of a client's IPv6 address", say: ({ hash }) => prefix(hash.ip6), usual: "/128" },
-  { what: "Affinity", say: ({ affinity }) => sayAffinity(affinity), usual: "none" },
+  { what: "Affinity", say: sayAffinity, usual: "none" },
   {
     what: "Established connections of a backend that leaves",
     say: ({ onRemoval }) => (onRemoval === "cut" ? "are cut" : "go on"),

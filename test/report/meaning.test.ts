@@ -196,14 +196,14 @@ describe("what affinity remembers", () => {
       /^Clients that affinity remembers keep/,
     ],
     [
-      "goes with another time in ipset",
+      "stays with another time and size in ipset, as far as it fits",
       {
         before: equal(2, AFFINITY),
-        after: equal(2, { affinity: { by: "sourceIp", timeoutSeconds: 9 } }),
+        after: equal(2, { affinity: { by: "sourceIp", timeoutSeconds: 9, maxEntries: 9 } }),
         from: NAT,
       },
-      ["1"],
-      /^Affinity forgets all/,
+      ["0"],
+      /^What affinity remembers beyond its new size is forgotten\.$/,
     ],
     [
       "goes with the data plane",
@@ -369,6 +369,13 @@ describe("backends", () => {
       ],
     ],
     [
+      "are cut where they leave, and balanced anew where any packet may begin a connection",
+      { before: equal(2), after: equal(1, { onRemoval: "cut", looseTcp: true }) },
+      [
+        "Connections of a backend that leaves are cut: the gateway forgets them and balances what still comes of them anew (if it has the conntrack command).",
+      ],
+    ],
+    [
       "are cut where they leave",
       { before: equal(2), after: equal(1, { onRemoval: "cut" }) },
       [
@@ -518,4 +525,23 @@ test("backends in another order mean the same", () => {
     }),
     { numRuns: 100 },
   );
+});
+
+test.each<[string, FarmSpec, RegExp, RegExp]>([
+  [
+    "cuts its connections",
+    equal(1, { onRemoval: "cut" }),
+    /^Its established connections are cut: /,
+    /keep their entry/,
+  ],
+  [
+    "forgets its UDP flows",
+    { ...equal(1), listeners: [{ address: "203.0.113.10", protocol: "udp", port: 53 }] },
+    /^Its UDP flows are forgotten/,
+    /are cut/,
+  ],
+])("a farm that leaves %s", (_, before, said, unsaid) => {
+  const { words } = meaning({ before });
+  expect(words.filter((line) => said.test(line))).toHaveLength(1);
+  expect(words.filter((line) => unsaid.test(line))).toEqual([]);
 });
