@@ -4,7 +4,9 @@ import { ALL, addressOf, eachPlane } from "./plane";
 
 /** Backends that drain, that are down and that leave: what becomes of what they have, and that nothing new comes. */
 
-eachPlane({ planes: ALL, backends: 4, serve: { tcp: [80], udp: [53] } }, (plane) => {
+const OPTIONS = { planes: ALL, backends: 4, serve: { tcp: [80], udp: [53] }, together: true };
+
+eachPlane(OPTIONS, (plane) => {
   /** The first backend is in this state, or gone. */
   const apply = (state: BackendState | "gone", more: Partial<FarmSpec> = {}) => {
     const [address, ...others] = plane.backends;
