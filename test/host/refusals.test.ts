@@ -1,7 +1,11 @@
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { compile, type FarmSpec } from "../../src/core";
+import { fullCase } from "../spec/farms";
 import { plainEnvironment } from "../support/lab/process";
 import { PLANES, ruleSet } from "./fixtures";
-import { applyArguments, Machine, OWNER } from "./support";
+import { applyArguments, Machine, OWNER, TOOL } from "./support";
 
 let machine: Machine;
 beforeAll(async () => {
@@ -108,6 +112,167 @@ describe("a damaged rule set", () => {
     ["a shared chain's name", (set: string) => set.replace("short-name web", "short-name INPUT")],
   ])("for iptables that holds %s is refused", async (_, change) => {
     expect(await machine.apply("web", change(ruleSet({ plane: "iptables nat" })))).toMatchObject({ code: 4 });
+  });
+});
+
+describe("what remembers, counts, limits and logs", () => {
+  const spec: FarmSpec = {
+    listeners: [{ address: "203.0.113.10", protocol: "tcp", port: 80 }],
+    backends: [
+      { address: "10.0.0.3", mark: 3, maxConnections: 5 },
+      { address: "10.0.0.4", mark: 4 },
+    ],
+    affinity: { by: "sourceIp", timeoutSeconds: 300 },
+    limits: { maxConnections: 9, newConnectionsPerSecond: 8, perSource: { newConnectionsPerSecond: 7 } },
+    allow: ["192.0.2.0/24"],
+    log: { prefix: "web:" },
+    helper: "ftp",
+    pins: [{ source: "192.0.2.9", backend: "10.0.0.3" }],
+    onRemoval: "cut",
+  };
+
+  async function expectRefused(good: string, [from, to]: readonly [string | RegExp, string]): Promise<void> {
+    const set = good.replace(from, to);
+    expect(set).not.toBe(good);
+    const outcome = await machine.apply("web", set);
+    expect(outcome).toMatchObject({ code: 4, stdout: "" });
+    expect(outcome.stderr).toMatch(/^netfilter-lb: the rule set of farm web is damaged: .*\n$/);
+    expect(await machine.tool(["list"])).toMatchObject({ stdout: "" });
+  }
+
+  test.each<[string, string | RegExp, string]>([
+    ["a map of another farm", "\tmap web.", "\tmap db."],
+    ["a set of the shared table", "\tset web.counters ", "\tset guarded "],
+    ["a set that is called like a chain", "\tset web.counters ", "\tset web.farm "],
+    [
+      "more than one object in a line",
+      "flags dynamic; counter; }",
+      "flags dynamic; counter; }; set x { type mark; }",
+    ],
+    ["something before an object's braces", "\tset web.counters {", "\tset web.counters } ; flush ruleset {"],
+    ["elements", "flags dynamic; counter; }", "flags dynamic; counter; elements = { 0x1 }; }"],
+    [
+      "an object of another type",
+      "web.connections.9 { type ipv4_addr; size 1;",
+      "web.connections.9 { type ifname; size 1;",
+    ],
+    ["an unknown helper", 'type "ftp"', 'type "mine"'],
+    ["another name's helper", 'ct helper set "web.ftp.tcp"', 'ct helper set "db.ftp.tcp"'],
+    ["a statement for a set of another farm", "update @web.counters", "update @db.counters"],
+    ["a statement for a shared set", "update @web.counters", "update @guarded"],
+    ["a statement for a set that it does not bring", "update @web.counters", "update @web.counters2"],
+    [
+      "a deletion from a shared map",
+      /delete @web\.affinity\S+ \{ ip saddr : ct mark }/,
+      "delete @services { ip daddr . tcp . 80 }",
+    ],
+    ["a look-up in a shared map", /map @web\.affinity\S+/, "map @services"],
+    [
+      "a statement behind a statement",
+      "update @web.counters { ct mark }",
+      "update @web.counters { ct mark } accept",
+    ],
+    ["a statement in braces", "\t\t\t0x3 : ", "\t\t\tupdate @web.counters { ct mark }\n\t\t\t0x3 : "],
+    ["a statement one column to the left", "\t\tct helper set", "};ct helper set"],
+    ["a longer log prefix", 'prefix "web:"', `prefix "${"w".repeat(29)}"`],
+    ["a log prefix with a quote", 'prefix "web:"', 'prefix "web" ; flush ruleset ; log prefix ""'],
+    ["a log prefix with a blank", 'prefix "web:"', 'prefix "web: "'],
+    ["a log without a limit", /limit rate \S+ burst \d+ packets log/, "log"],
+    ["a log to somewhere", "level info", "level info group 3"],
+    ["a queue", "ct helper set", "queue to 3 ct helper set"],
+    ["an accept", "ct helper set", "accept\n\t\tct helper set"],
+    ["a wrong mask", "# on-removal cut", "# mark-mask all"],
+    ["a wrong removal", "# on-removal cut", "# on-removal reboot"],
+    ["a backend with a blank", "# backend 10.0.0.3 ", "# backend 10.0.0.3 10.0.0.4 "],
+    ["a backend with a quote", "# backend 10.0.0.3 ", '# backend "10.0.0.3 '],
+    ["a backend in another state", "# backend 10.0.0.3 0x3 1/2", "# backend 10.0.0.3 0x3 1/2 gone"],
+    ["a header behind the body", "add element", "# backend 10.0.0.9 0x9 1/2\nadd element"],
+  ])("nftables: %s is refused", async (_, from, to) => {
+    await expectRefused(compile("web", spec, { dataPlane: "nftables" }).ruleSet, [from, to]);
+  });
+
+  test.each<[string, string | RegExp, string]>([
+    [
+      "a set of another farm",
+      /create NFLB-web\.allow .*\n/,
+      "create NFLB-db.allow hash:net family inet maxelem 65536\n",
+    ],
+    ["a foreign set", /create NFLB-web\.allow .*\n/, "create blocked hash:net family inet maxelem 65536\n"],
+    ["a set with a name too long", /create NFLB-web\.3 /, `create NFLB-web.${"3".repeat(23)} `],
+    ["a set of another type", "NFLB-web.allow hash:net", "NFLB-web.allow hash:mac"],
+    [
+      "a set of the other family",
+      "NFLB-web.allow hash:net family inet ",
+      "NFLB-web.allow hash:net family inet6 ",
+    ],
+    ["a set with more options", "maxelem 65536\n", "maxelem 65536 comment\n"],
+    ["an entry of a set of another farm", "add NFLB-web.allow", "add NFLB-db.allow"],
+    ["an entry of a set that learns", "add NFLB-web.allow", "add NFLB-web.3"],
+    ["an entry that is a name", "add NFLB-web.allow 192.0.2.0/24", "add NFLB-web.allow example.org"],
+    ["an entry with options", "add NFLB-web.allow 192.0.2.0/24", "add NFLB-web.allow 192.0.2.0/24 nomatch"],
+    ["another command of ipset", "create NFLB-web.allow", "destroy\ncreate NFLB-web.allow"],
+    ["a look-up in a foreign set", "--match-set NFLB-web.allow src", "--match-set blocked src"],
+    ["a look-up of something else", "--match-set NFLB-web.allow src", "--match-set NFLB-web.allow src,dst"],
+    ["an entry for a foreign set", "--add-set NFLB-web.3 src", "--add-set blocked src"],
+    ["an entry for a set of another farm", "--add-set NFLB-web.3 src", "--add-set NFLB-db.3 src"],
+    ["an entry with a time-out of its own", "src --exist", "src --exist --timeout 0"],
+    ["a deletion from a set", "--add-set NFLB-web.3", "--del-set NFLB-web.3"],
+    ["a mark out of a set", "--add-set NFLB-web.3 src", "--map-set NFLB-web.3 src"],
+    ["a table of another farm", /--hashlimit-name \S+/, "--hashlimit-name db.7.7"],
+    ["a hashed table of another farm", /--hashlimit-name \S+/, "--hashlimit-name we--01234567"],
+    ["a larger table", /--hashlimit-name/, "--hashlimit-htable-size 9999999 --hashlimit-name"],
+    ["a longer log prefix", '--log-prefix "web:"', `--log-prefix ${"w".repeat(29)}`],
+    ["a log prefix with a blank", '--log-prefix "web:"', '--log-prefix "web: "'],
+    ["an open quote", '--log-prefix "web:"', '--log-prefix "web:'],
+    ["a log with the user's id", "-j LOG ", "-j LOG --log-uid "],
+    ["an unknown helper", "--helper ftp", "--helper mine"],
+    ["an untracked connection", "--helper ftp", "--notrack"],
+    ["a negated address", "-A NFLB-INPUT -d", "-A NFLB-INPUT ! -d"],
+    ["a negated protocol", "-p tcp -m tcp ! --tcp-flags", "! -p tcp -m tcp ! --tcp-flags"],
+    ["a foreign service in table raw", /(-A NFLB-PREROUTING .*) --dport 80 -j CT/, "$1 --dport 22 -j CT"],
+    [
+      "another answer",
+      "-j LOG --log-prefix",
+      "-j REJECT --reject-with icmp-admin-prohibited -j LOG --log-prefix",
+    ],
+    ["another target", "-j LOG", "-j NFQUEUE"],
+    ["another match", "-m limit ", "-m string "],
+  ])("iptables: %s is refused", async (_, from, to) => {
+    await expectRefused(compile("web", spec, { dataPlane: "iptables" }).ruleSet, [from, to]);
+  });
+
+  test("another name of a table is refused that is too long, its own is taken", async () => {
+    const farm = {
+      ...spec,
+      limits: { newConnectionsPerSecond: 123, perSource: { newConnectionsPerSecond: 7000 } },
+    };
+    const good = compile("web-of-many", farm, { dataPlane: "iptables" }).ruleSet;
+    const table = /--hashlimit-mode srcip --hashlimit-name (we--[0-9a-f]{8}) /.exec(good)?.[1] ?? "none";
+    const bad = good.replaceAll(table, "we--01234567");
+    const outcome = await machine.apply("web-of-many", bad);
+    expect(outcome).toMatchObject({ code: 4, stdout: "" });
+    expect(outcome.stderr).toContain("we--01234567");
+    expect(await machine.apply("web-of-many", good)).toMatchObject({ code: 0, stderr: "" });
+  });
+});
+
+describe("every rule set that a compiler writes", () => {
+  // The fence alone: applying some hundred farms takes minutes.
+  test.each([
+    [["dash"], "awk"],
+    [["busybox", "ash"], "busybox awk"],
+  ])("is taken, by %j and %s", async (shell, awk) => {
+    const sets = fc.sample(fullCase, { numRuns: 60, seed: 1 }).map(({ name, spec, target }) => ({
+      name,
+      ruleSet: compile(name, spec, target).ruleSet,
+    }));
+    const functions = readFileSync(TOOL, "utf8").replace(/\nmain "\$@"\n$/, "\n");
+    await machine.sh("cat >/run/functions", { input: functions });
+    for (const { name, ruleSet } of sets) {
+      const script = `. /run/functions; awk() { ${awk === "awk" ? "command awk" : awk} "$@"; }; TMP=/run; cat >/run/set; check_set /run/set ${name}`;
+      const outcome = await machine.running.run([...shell, "-c", script], { input: ruleSet });
+      expect(outcome, ruleSet).toEqual({ code: 0, stdout: "", stderr: "" });
+    }
   });
 });
 
