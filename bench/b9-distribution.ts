@@ -14,6 +14,8 @@ const FLOWS = 120_000;
 const ALGORITHMS = ["random", "roundRobin", "sourceHash"] as const;
 /** The number of backends that the picture shows: one of each weight. */
 const SHOWN = 9;
+/** The part of the result that holds it. */
+export const BY_WEIGHT = "percent of the flows, by weight";
 
 type Algorithm = (typeof ALGORITHMS)[number];
 
@@ -171,7 +173,7 @@ function shares(
   return counts.map((count, k) => ({
     subject,
     role,
-    part: `percent of the flows, by weight`,
+    part: BY_WEIGHT,
     at: weights[k]!,
     values: [Number(((100 * count) / flows).toFixed(3))],
   }));

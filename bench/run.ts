@@ -19,6 +19,8 @@ import { connectionRate } from "./b3-connections";
 import { newFlowByFarms } from "./b4-farms";
 import { fullApply } from "./b5-full-apply";
 import { oneEdit } from "./b6-edit";
+import { overSsh } from "./b7-over-ssh";
+import { reloads } from "./b8-reloads";
 import { distribution } from "./b9-distribution";
 import { compileTime } from "./b10-compile";
 import { machine } from "./harness/machine";
@@ -34,6 +36,8 @@ const MEASUREMENTS: readonly Measurement[] = [
   newFlowByFarms,
   fullApply,
   oneEdit,
+  overSsh,
+  reloads,
   distribution,
   compileTime,
 ];

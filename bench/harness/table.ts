@@ -7,6 +7,7 @@ import { median, quartiles } from "./statistics";
 /** Three significant digits, never in the form 1e+5. */
 export function short(value: number): string {
   if (!Number.isFinite(value)) return "–";
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return value.toLocaleString("en");
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
   return value.toFixed(Math.min(digits, 4));
 }
@@ -21,23 +22,48 @@ export function spread(values: readonly number[], print: (value: number) => stri
 }
 
 export function toTable(result: Result): string {
-  const rows = result.figures.map((figure) => row(figure));
-  const head = ["", result.axis, result.unit, "ratio", "middle half", "target"];
+  const { id, title, rounds, seconds, machine, quick, notes = [] } = result;
+  const warning = quick ? ", QUICK: these figures mean nothing" : "";
   return [
-    `${result.id}  ${result.title}`,
-    `${result.rounds} rounds, ${result.seconds.toFixed(0)} s, load at the start ${result.machine.load}${result.quick ? ", QUICK: these figures mean nothing" : ""}`,
-    "",
-    ...columns([head, ...rows]),
-    ...(result.notes ?? []).map((note) => `\n${note}`),
+    `${id}  ${title}`,
+    `${rounds} rounds, ${seconds.toFixed(0)} s, load at the start ${machine.load}${warning}`,
+    ...partsOf(result).flatMap((figures) => ["", ...part(result, figures)]),
+    ...notes.map((note) => `\n${note}`),
     "",
   ].join("\n");
 }
 
+/** The figures of each part, in their order. */
+export function partsOf({ figures }: Result): Figure[][] {
+  const parts = [...new Set(figures.map(({ part }) => part))];
+  return parts.map((part) => figures.filter((figure) => figure.part === part));
+}
+
+/** One line a figure, with its spread; where all rounds agree there is none, and a line holds a subject. */
+function part(result: Result, figures: readonly Figure[]): string[] {
+  const name = figures[0]?.part ?? "";
+  if (figures.some(({ values, ratios }) => ratios || values.length > 1)) {
+    const head = [name, result.axis, result.unit, "ratio", "middle half", "target"];
+    return columns([head, ...figures.map((figure) => row(figure))]);
+  }
+  const points = [...new Set(figures.map(({ at }) => at))];
+  const rows = [...new Set(figures.map(({ subject }) => subject))].map((subject) => [
+    subject,
+    ...points.map((at) => {
+      const figure = figures.find((each) => each.subject === subject && each.at === at);
+      if (!figure) return "";
+      return `${short(median(figure.values))}${verdictOf(figure)?.met === false ? " MISSED" : ""}`;
+    }),
+    verdictOf(figures.find((figure) => figure.subject === subject)!)?.limit ?? "",
+  ]);
+  return columns([[name, ...points.map(String), ""], ...rows]);
+}
+
 function row(figure: Figure): string[] {
-  const { subject, part, at, values, ratios } = figure;
+  const { subject, at, values, ratios } = figure;
   const verdict = verdictOf(figure);
   return [
-    part === undefined ? subject : `${subject}, ${part}`,
+    subject,
     String(at),
     short(median(values)),
     ratios ? ratio(median(ratios)) : "",

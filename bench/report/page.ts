@@ -2,7 +2,7 @@
 
 import { type Figure, type Result, verdictOf } from "../harness/result";
 import { median, quartiles } from "../harness/statistics";
-import { ratio, short } from "../harness/table";
+import { partsOf, ratio, short } from "../harness/table";
 import { ABOUT, INTRODUCTION, REMARKS } from "./words";
 
 /** @param images by the id of their result: files beside the page, or where the page finds them */
@@ -55,19 +55,15 @@ function section(result: Result, images: readonly string[]): string {
     `## ${heading(result)}`,
     ...(about ? [about] : []),
     ...images.map((image) => `![${result.title}](${image})`),
-    ...partsOf(result).map((part) => pivot(result, part)),
+    ...partsOf(result).map((figures) => pivot(result, figures)),
     ...(result.notes ?? []),
     ...(remark ? [remark] : []),
   ].join("\n\n");
 }
 
-function partsOf({ figures }: Result): (string | undefined)[] {
-  return [...new Set(figures.map(({ part }) => part))];
-}
-
 /** Rules down, points across. The baseline's cells have the unit, the others their ratio to it. */
-function pivot(result: Result, part: string | undefined): string {
-  const figures = result.figures.filter((figure) => figure.part === part);
+function pivot(result: Result, figures: readonly Figure[]): string {
+  const part = figures[0]?.part;
   const points = [...new Set(figures.map(({ at }) => at))].sort((a, b) => a - b);
   const subjects = [...new Set(figures.map(({ subject }) => subject))];
   const rows = subjects.map((subject) => {
@@ -76,7 +72,8 @@ function pivot(result: Result, part: string | undefined): string {
     );
     return `| ${subject} | ${cells.join(" | ")} |`;
   });
-  const name = part === undefined ? result.axis : `${part}; ${result.axis}`;
+  const name =
+    part === undefined || part.includes(", by ") ? (part ?? result.axis) : `${part}; ${result.axis}`;
   return [
     `| ${name} | ${points.map(grouped).join(" | ")} |`,
     `|---|${points.map(() => "--:").join("|")}|`,
@@ -88,7 +85,7 @@ function pivot(result: Result, part: string | undefined): string {
     const { values, ratios } = figure;
     const verdict = verdictOf(figure);
     const mark = verdict ? (verdict.met ? " ✓" : " ✗") : "";
-    if (!ratios) return `${short(median(values))} ${result.unit.split(" ")[0]}${mark}`;
+    if (!ratios) return `${`${short(median(values))} ${result.unit.split(" ")[0]}`.trim()}${mark}`;
     const [low, high] = quartiles(ratios);
     return `**${ratio(median(ratios))}**${mark} <sub>${ratio(low)}–${ratio(high)}</sub>`;
   }

@@ -3,9 +3,9 @@
  * between 3.3 : 1 and 5.8 : 1 against #ffffff and #0d1117): an image in a page does not know the page's own theme.
  */
 
-const WIDTH = 820;
+const WIDTH = 860;
 const HEIGHT = 420;
-const MARGIN = { top: 44, right: 190, bottom: 52, left: 68 };
+const MARGIN = { top: 44, right: 225, bottom: 52, left: 68 };
 const INK = "#6e7b88";
 const FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', sans-serif\"";
 const LABEL_HEIGHT = 15;
@@ -75,7 +75,7 @@ export function toSvg(plot: Plot): string {
     text(MARGIN.left - 8, MARGIN.top - 10, y.label, { anchor: "start" }),
     ...limits.flatMap((limit) => limitLine(px(limit.from), px(limit.to), py(limit.y), limit.label)),
     ...series.flatMap((each) => drawn(each, px, py)),
-    ...labels(series, px, py),
+    ...labels([...series, ...limits.filter(({ to }) => to >= x.to).map(asSeries)], py),
     "</svg>",
   ];
   return `${parts.join("\n")}\n`;
@@ -91,10 +91,12 @@ function gridLine(y: number, label: string): string {
   return `${line}\n${text(MARGIN.left - 8, y + 4, label, { anchor: "end" })}`;
 }
 
+/** A limit that ends before the plot does has its name there, the others theirs with the names of the lines. */
 function limitLine(from: number, to: number, y: number, label: string): string[] {
+  const dots = 'stroke-width="1.5" stroke-dasharray="2 4"';
   return [
-    `<line x1="${from}" x2="${to}" y1="${y}" y2="${y}" stroke="${COLOURS.red}" stroke-width="1.5" stroke-dasharray="2 4"/>`,
-    text(from + 4, y - 5, label, { colour: COLOURS.red }),
+    `<line x1="${from}" x2="${to}" y1="${y}" y2="${y}" stroke="${COLOURS.red}" ${dots}/>`,
+    ...(to < WIDTH - MARGIN.right ? [text(to + 6, y + 4, label, { colour: COLOURS.red })] : []),
   ];
 }
 
@@ -136,12 +138,17 @@ function marked(mark: NonNullable<Series["mark"]>, x: number, y: number, colour:
   }
 }
 
+function asSeries({ y, to, label }: NonNullable<Plot["limits"]>[number]): Series {
+  return { name: label, colour: COLOURS.red, line: "none", points: [{ x: to, y }] };
+}
+
 /** Names stand at the end of their lines, pushed apart where they would overlap. */
-function labels(series: readonly Series[], px: (x: number) => number, py: (y: number) => number): string[] {
+function labels(series: readonly Series[], py: (y: number) => number): string[] {
   const ends = series
-    .flatMap(({ name, colour, points }) => {
+    .flatMap(({ name, colour, line, mark, points }) => {
       const last = points.at(-1);
-      return last ? [{ name, colour, x: px(last.x), y: py(last.y) + 4 }] : [];
+      const shown = line === "none" ? mark : undefined;
+      return last ? [{ name, colour, mark: shown, y: py(last.y) + 4 }] : [];
     })
     .sort((a, b) => a.y - b.y);
   for (let pass = 0; pass < 50; pass++) {
@@ -156,7 +163,10 @@ function labels(series: readonly Series[], px: (x: number) => number, py: (y: nu
     if (below > 0) for (const end of ends) end.y -= below;
   }
   const column = WIDTH - MARGIN.right + 14;
-  return ends.map(({ name, colour, y }) => text(column, round(y), name, { colour, weight: 500 }));
+  return ends.flatMap(({ name, colour, mark, y }) => [
+    ...(mark ? [marked(mark, column + 4, round(y - 4), colour)] : []),
+    text(column + (mark ? 24 : 0), round(y), name, { colour, weight: 500 }),
+  ]);
 }
 
 interface TextOptions {

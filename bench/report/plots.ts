@@ -1,5 +1,6 @@
 /** Which plots a result gets. */
 
+import { BY_WEIGHT } from "../b9-distribution";
 import type { Figure, Result } from "../harness/result";
 import { median, quartiles } from "../harness/statistics";
 import { linearAxis, logAxis, pointsAxis } from "./axis";
@@ -16,77 +17,140 @@ export function plotsOf(result: Result): NamedPlot[] {
     case "B1":
       return [
         costs(result, "b1-cost", "Cost of a new flow, by the number of backends"),
-        ratios(result, "b1-ratio", "New flow: ratio to the bare spread", ["ours", "reference"]),
+        ratios(result, "b1-ratio", "New flow: ratio to the bare spread", {
+          shown: ({ role, subject }) => role === "ours" && subject !== "iptables, layout zevenet",
+          scale: "linear",
+        }),
       ];
     case "B2":
       return [
-        ratios(
-          result,
-          "b2-ratio",
-          "Established TCP packet: ratio to plain DNAT",
-          ["ours", "rival"],
-          "tcp",
-          "log",
-        ),
+        ratios(result, "b2-ratio", "Established TCP packet: ratio to plain DNAT, by the number of farms", {
+          shown: ({ part }) => part === "tcp",
+          scale: "log",
+        }),
       ];
     case "B4":
-      return [costs(result, "b4-cost", "Cost of a new flow, by the number of farms")];
+      return ["the last farm dialled", "all farms in turn"].map((part, k) =>
+        costs(result, `b4-cost-${k + 1}`, `Cost of a new flow, by the number of farms: ${part}`, part),
+      );
+    case "B5":
+      return [times(result, "b5-time", "All farms of a gateway at once, on the host")];
+    case "B6":
+      return [times(result, "b6-time", "One backend of one farm, on the host")];
+    case "B9":
+      return [distribution(result)];
     default:
       return [];
   }
 }
 
 /** In microseconds, both axes logarithmic. */
-function costs(result: Result, name: string, title: string): NamedPlot {
-  const figures = result.figures;
+function costs(result: Result, name: string, title: string, part?: string): NamedPlot {
+  const figures = result.figures.filter((figure) => figure.part === part);
   const µs = (value: number) => value / 1000;
   return {
     name,
     plot: {
       title,
       description: `Microseconds a packet against the number of ${result.axis}, both logarithmic, for ${subjectsOf(figures).join(", ")}.`,
-      x: pointsAxis(
-        result.axis,
-        figures.map(({ at }) => at),
-      ),
+      x: pointsAxis(result.axis, atOf(figures)),
       y: logAxis(
         "µs a packet",
-        figures.flatMap(({ values }) => values.map(µs)),
+        figures.map(({ values }) => µs(median(values))),
       ),
       series: seriesOf(figures, ({ values }) => values.map(µs)),
     },
   };
 }
 
-function ratios(
-  result: Result,
-  name: string,
-  title: string,
-  roles: readonly Figure["role"][],
-  part?: string,
-  scale: "linear" | "log" = "linear",
-): NamedPlot {
-  const figures = result.figures.filter(
-    (figure) => figure.ratios && roles.includes(figure.role) && (part === undefined || figure.part === part),
-  );
-  const shown = figures.filter(({ subject }) => scale === "log" || !/zevenet|forward/i.test(subject));
-  const values = shown.flatMap((figure) => [...quartiles(figure.ratios!), median(figure.ratios!)]);
-  const limits = limitsOf(shown);
-  const range = [...values, ...limits.map(({ y }) => y), 1];
+interface RatiosOptions {
+  shown(figure: Figure): boolean;
+  readonly scale: "linear" | "log";
+}
+
+function ratios(result: Result, name: string, title: string, { shown, scale }: RatiosOptions): NamedPlot {
+  const figures = result.figures.filter((figure) => figure.ratios && shown(figure));
+  const limits = limitsOf(figures);
+  const range = [...figures.map((figure) => median(figure.ratios!)), ...limits.map(({ y }) => y), 1];
   return {
     name,
     plot: {
       title,
-      description: `Ratio to the baseline of the same round against the number of ${result.axis}, for ${subjectsOf(shown).join(", ")}; dotted lines are targets.`,
-      x: pointsAxis(
-        result.axis,
-        figures.map(({ at }) => at),
-      ),
+      description: `Ratio to the baseline of the same round against the number of ${result.axis}, for ${subjectsOf(figures).join(", ")}; dotted lines are targets.`,
+      x: pointsAxis(result.axis, atOf(figures)),
       y: scale === "log" ? logAxis("ratio", range) : linearAxis("ratio", range, (value) => value.toFixed(2)),
-      series: seriesOf(shown, ({ ratios = [] }) => ratios),
+      series: seriesOf(figures, ({ ratios = [] }) => ratios),
       limits,
     },
   };
+}
+
+/** Milliseconds, both axes logarithmic; each data plane beside its own baseline. */
+function times(result: Result, name: string, title: string): NamedPlot {
+  const figures = result.figures.map((figure) => ({
+    ...figure,
+    subject: `${figure.subject}, ${figure.part}`,
+  }));
+  return {
+    name,
+    plot: {
+      title,
+      description: `Milliseconds against the number of farms, both logarithmic, for ${subjectsOf(figures).join("; ")}.`,
+      x: pointsAxis(result.axis, atOf(figures)),
+      y: logAxis(
+        "ms",
+        figures.map(({ values }) => median(values)),
+      ),
+      series: seriesOf(figures, ({ values }) => values).map((series, k) => ({
+        ...series,
+        ...styleOf(
+          figures.find(({ subject }) => subject === series.name)!.part ?? "",
+          k % 2 ? "ours" : "rival",
+        ),
+      })),
+    },
+  };
+}
+
+/** Beside each other at each weight, since they would hide one another. */
+function distribution(result: Result): NamedPlot {
+  const figures = result.figures.filter(
+    ({ part, subject }) => part === BY_WEIGHT && !subject.includes("legacy"),
+  );
+  const subjects = subjectsOf(figures);
+  const marks = ["dot", "ring", "cross"] as const;
+  const series = seriesOf(figures, ({ values }) => values).map((each, k): Series => {
+    const others = subjects.length - 1;
+    const step = k === 0 ? 0 : (k - (others + 1) / 2) * (0.6 / others);
+    return {
+      ...each,
+      ...styleOf(each.name.split(", ")[0]!, "ours"),
+      line: "none",
+      mark: k === 0 ? "dash" : marks[(k - 1) % marks.length]!,
+      points: each.points.map(({ x, y }) => ({ x: x + step, y })),
+    };
+  });
+  const weights = [...new Set(atOf(figures))];
+  return {
+    name: "b9-distribution",
+    plot: {
+      title: "120,000 flows over nine backends of weights 1 to 9",
+      description: `Percent of the flows that each backend got, against its weight, for ${subjects.join("; ")}.`,
+      x: {
+        label: "weight of the backend",
+        scale: "linear",
+        ticks: weights,
+        from: 0.5,
+        to: Math.max(...weights) + 0.5,
+      },
+      y: linearAxis("percent of the flows", [0, ...figures.map(({ values }) => median(values))]),
+      series,
+    },
+  };
+}
+
+function atOf(figures: readonly Figure[]): number[] {
+  return figures.map(({ at }) => at);
 }
 
 /** One line for each limit, along the points that it is for. */
@@ -98,7 +162,7 @@ function limitsOf(figures: readonly Figure[]): NonNullable<Plot["limits"]> {
     y,
     from: Math.min(...points) * (points.every((at) => at === points[0]) ? 0.6 : 1),
     to: Math.max(...points),
-    label: `target ${y}`,
+    label: `target ≤ ${y}`,
   }));
 }
 

@@ -28,8 +28,24 @@ export const ABOUT: Readonly<Record<string, string>> = {
 one address stands beside it.`,
   B2: `256 flows that saw packets both ways, sent over and over. The baseline is one rule of plain DNAT in nftables, or a map of as many as there are farms.
 Each farm has 10 backends.`,
-  B4: `As B1, with 10 backends a farm and every flow to the next farm in turn. All farms have the same backends, so that nothing but
-the number of farms differs; each rule set is compared with itself on a gateway that holds one farm.`,
+  B3: `On every CPU one thread dials the farm and plays the backends too: connect, a byte each way, a reset. (A reset, because thousands of connections in
+TIME_WAIT would make the last ones dearer than the first.) So the client's and the backend's TCP are in the figure, as in practice, and
+the CPUs meet in the gateway's rules. Connections a second of CPU time, all CPUs together.`,
+  B4: `As B1, with 10 backends a farm. All farms have the same backends, so that nothing but their number differs; each rule set is compared
+with itself on a gateway that holds one farm. First with all flows to one farm, the last in iptables' lists; then every flow to the next farm
+in turn, so that the rules of all of them have to be in the CPU's caches.`,
+  B5: `\`netfilter-lb restore\` on a gateway whose kernel lost all rules, as at a boot, against \`nft -f\` (\`iptables-restore\`) of the same rules on
+the gateway beside it. Farms of 10 backends.`,
+  B6: `\`netfilter-lb apply\` of a farm in which one of 10 backends changed, without SSH, against the bare steps of such a change: in nftables three calls of
+\`nft -f\` (the new chain, the map's element, the old chain), in iptables one \`iptables-restore --noflush\` of the farm's chains.`,
+  B7: `The command of a \`rules\` resource over OpenSSH, a connection for each as the provider has it, against \`nft -f\` of the same farm over the same
+connection: connecting and logging in are most of both. The engine's own time is in neither. A rule set that is applied again
+must not write to the disk; an unchanged program makes no connection at all.`,
+  B8: `The test of reloads (\`RELOADS=1000 npx vitest run test/traffic/reload.test.ts\`): a farm whose listeners, backends, weights, algorithm and source NAT all change, again and
+again, under connections from clients and from the gateway itself. Packets are counted by nftables hooks of the lab.`,
+  B9: `Flows from 120,000 client addresses, counted where they arrive. Of random and of hashes Pearson's χ² against the exact shares (of a hash, its
+slots); of turns (\`roundRobin\`) by how many flows a backend is off what whole windows and the begun one give it. Beside them, how many flows
+found no backend.`,
   B10: `\`compile()\` in this process, of one farm with 10,000 backends of weights 1 to 9 on two ports, and of 1,000 farms with 10 backends each. Nothing is
 kept from one call to the next.`,
 };
