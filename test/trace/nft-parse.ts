@@ -153,12 +153,13 @@ function statement(words: Words): Statement {
     }
 
   const of = expression(words);
+  if (of.kind === "constant" || of.kind === "concatenation") words.fail();
   if (words.has("vmap")) return { kind: "vmap", of, in: table(words) };
   const negated = words.has("!=");
   if (!negated) words.has("==");
   const word = words.peek() ?? words.fail();
   if (word === "{" || word.startsWith("@")) return { kind: "match", of, negated, in: table(words) };
-  return { kind: "match", of, negated, in: { entries: [{ key: words.take(), value: undefined }] } };
+  return { kind: "match", of, negated, in: { entries: [{ key: constant(words), value: undefined }] } };
 }
 
 function verdict(words: Words): Verdict | undefined {
@@ -213,7 +214,7 @@ function field(words: Words): Expression | undefined {
 function constant(words: Words): string {
   if (!words.has("(")) {
     const word = words.take();
-    if (/^[{},;]$/.test(word)) words.fail();
+    if (/^[{}(),;:.|&]$/.test(word)) words.fail();
     return word;
   }
   const flags = [words.take()];

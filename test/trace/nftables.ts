@@ -92,6 +92,9 @@ export class NftablesGateway {
 
     const outcomes: Outcomes = new Map();
     for (const at of this.walk(family, service.chain!, { packet, memory, hashing })) {
+      const isCounted = at.counted && at.counted === (at.connmark & at.counted) >>> 0;
+      if ((at.dnat !== undefined) !== Boolean(isCounted))
+        throw new Error("translated and counted are not the same");
       const outcome = at.dnat
         ? translatedTo(at.dnat.address, at.dnat.port ?? packet.port, at.connmark, this.source(family, packet))
         : at.verdict?.kind === "reject"
@@ -269,7 +272,7 @@ export class NftablesGateway {
       if (field !== "ct mark" && number !== 0n) throw new Error("connections are counted by something else");
       return { matches: (under ?? 0) + 1 > over, after: state };
     }
-    if (!data) return { matches: true, after: state };
+    if (!data) return { matches: true, after: { ...state, counted: Number(key[0]!.number) } };
     if (how === "delete") return { matches: true, after: { ...state, forgot: client } };
     if (timeout === undefined) throw new Error("affinity that never ends");
     // The kernel renews an element that is there, and leaves its data (net/netfilter/nft_dynset.c).
@@ -381,6 +384,8 @@ interface State {
   verdict: Verdict | undefined;
   /** The client whose affinity was deleted on the way. */
   forgot: string | undefined;
+  /** The mark by which it was counted. */
+  counted: number | undefined;
   traces: Traces;
   part: Rational;
 }
@@ -418,6 +423,7 @@ function beginning({ packet }: Way): State {
     snat: undefined,
     verdict: undefined,
     forgot: undefined,
+    counted: undefined,
     traces: NO_TRACES,
     part: Rational.ONE,
   };

@@ -4,6 +4,7 @@ import { compile } from "../../src/core";
 import { caseOnAll, NAT, NFTABLES, PLACE, type SharedCase, ZEVENET } from "../spec/farms";
 import { FOUND } from "./cases";
 import { gatewayWith } from "./gateways";
+import { isWithin } from "./network";
 import { type Outcomes, type Packet, regrouped } from "./packet";
 import { promisedTo } from "./promise";
 import { Rational } from "./rational";
@@ -60,11 +61,14 @@ function expectClose(got: Outcomes, wanted: Outcomes, bound: number): void {
 }
 
 /**
- * A client that is pinned to one backend and remembered with another: nftables goes on remembering that other one, iptables both,
- * because each backend has a set of its own. It shows when the pin is taken away, at most a time-out long.
+ * A pinned client is given its backend whatever is remembered, and what is remembered of it meanwhile is not the same: where it was with
+ * another backend before, nftables keeps that one and iptables both (each backend has a set of its own); where its backend
+ * stands by, nftables remembers it and iptables does not. It shows once the pin is taken away, for no longer than a time-out.
  */
-function comparable({ spec }: SharedCase, { memory }: Situation, outcomes: Outcomes): Outcomes {
-  const isPinned = spec.pins && spec.pins.length > 0 && memory.affinity!.size > 0;
+function comparable({ spec }: SharedCase, { packet: { source } }: Situation, outcomes: Outcomes): Outcomes {
+  const isPinned = spec.pins?.some(
+    (pin) => pin.source.includes(":") === source.includes(":") && isWithin(source, pin.source),
+  );
   return isPinned ? regrouped(outcomes, (outcome) => outcome.replace(/ remembers .*/, "")) : outcomes;
 }
 
