@@ -19,6 +19,8 @@ import {
   ZEVENET_LAYOUT,
 } from "./rules/subjects";
 
+/** The part of the result without the cost of forwarding. */
+const BEYOND = "beyond forwarding";
 const BACKENDS = [1, 2, 4, 16, 64, 256, 1024];
 const SUBJECTS = [FORWARD, PLAIN, NFTABLES, IPTABLES, LEGACY, ZEVENET_LAYOUT, NAIVE, ZEVENET, KUBE_PROXY];
 
@@ -39,12 +41,30 @@ export const newFlowByBackends: Measurement = {
           .map((subject) => contender(bed, subject, backends, context.quick, against));
         figures.push(...(await inRounds([against, ...others], context)));
       }
+      figures.push(...beyondForwarding(figures));
       return { figures };
     } finally {
       await bed.close();
     }
   },
 };
+
+/**
+ * The stricter ratio: without what sending, forwarding and receiving cost, which no rule can change. What is left is connection
+ * tracking, translation and rules.
+ */
+function beyondForwarding(figures: readonly Figure[]): Figure[] {
+  return figures.flatMap((figure): Figure[] => {
+    const { subject, role, at, values } = figure;
+    const of = (name: string) =>
+      figures.find((other) => other.at === at && other.subject === name)?.values ?? [];
+    const [forward, bare] = [of(FORWARD.name), of(BARE.name)];
+    if (subject === FORWARD.name) return [];
+    const beyond = values.map((value, k) => Number((value - forward[k]!).toPrecision(5)));
+    const ratios = beyond.map((value, k) => Number((value / (bare[k]! - forward[k]!)).toPrecision(5)));
+    return [{ subject, role, part: BEYOND, at, values: beyond, ...(subject !== BARE.name && { ratios }) }];
+  });
+}
 
 function contender(
   bed: Bed,

@@ -18,7 +18,8 @@ export function plotsOf(result: Result): NamedPlot[] {
       return [
         costs(result, "b1-cost", "Cost of a new flow, by the number of backends"),
         ratios(result, "b1-ratio", "New flow: ratio to the bare spread", {
-          shown: ({ role, subject }) => role === "ours" && subject !== "iptables, layout zevenet",
+          shown: ({ role, subject, part }) =>
+            part === undefined && role === "ours" && subject !== "iptables, layout zevenet",
           scale: "linear",
         }),
       ];

@@ -25,7 +25,8 @@ How it is measured:
 export const ABOUT: Readonly<Record<string, string>> = {
   B1: `Every packet is the first of a UDP flow, to a farm of n backends of equal weight, without source NAT. The baseline is one nat chain with one rule,
 \`dnat to numgen random mod n map {…}\`, over the same addresses: it has no mark, no guard, no counter, no second service. Plain DNAT to
-one address stands beside it.`,
+one address stands beside it. The second table leaves out what forwarding costs without any rule: a stricter ratio, of connection tracking, translation and
+rules alone.`,
   B2: `256 flows that saw packets both ways, sent over and over. The baseline is one rule of plain DNAT in nftables, or a map of as many as there are farms.
 Each farm has 10 backends.`,
   B3: `On every CPU one thread dials the farm and plays the backends too: connect, a byte each way, a reset. (A reset, because thousands of connections in
