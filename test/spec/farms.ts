@@ -203,6 +203,8 @@ const anyWish = fc.record({
     }),
     { minLength: 1, maxLength: 12, selector: ({ host }) => host },
   ),
+  /** Nobody is active. */
+  outage: fc.nat(7).map((one) => one === 7),
   algorithm: fc.constantFrom(undefined, ...Object.values(Algorithm)),
   slots: fc.oneof(...times(9, fc.integer({ min: 16, max: 64 })), fc.constantFrom(undefined, 1000)),
   prefixes: maybe(fc.record({ ip: fc.integer({ min: 1, max: 32 }), ip6: fc.integer({ min: 1, max: 128 }) })),
@@ -226,7 +228,12 @@ const anyWish = fc.record({
   ),
   ip: anyClients("ip"),
   ip6: anyClients("ip6"),
-  lists: fc.record({ pins: fc.boolean(), allow: fc.boolean(), deny: fc.boolean(), local: fc.boolean() }),
+  lists: fc.record({
+    pins: fc.boolean(),
+    allow: fc.constantFrom(false, false, true),
+    deny: fc.constantFrom(false, false, true),
+    local: fc.boolean(),
+  }),
   log: maybe(
     fc.record(
       {
@@ -300,7 +307,7 @@ export const fullCase: fc.Arbitrary<Case> = fc
   .map(({ name, spec, targets }) => ({ name, spec, target: targets[0]! }));
 
 function specOf(wish: Wish, can: Ability): FarmSpec {
-  const { families, claims, markMask } = wish;
+  const { families, claims, markMask, outage } = wish;
   const speaks = (protocol: string) => claims.some((claim) => claim.protocol === protocol);
   const algorithm = can.hash || !isHash(wish.algorithm) ? wish.algorithm : Algorithm.Random;
   const keyOf = (family: Family, i: number) => {
@@ -328,6 +335,7 @@ function specOf(wish: Wish, can: Ability): FarmSpec {
         weight: algorithm === Algorithm.RoundRobin ? (weight % 4) + 1 : weight,
         ...(marked && markMask === undefined && { mark: family === "ip" ? host : host + 0x8000_0000 }),
         ...(state && { state }),
+        ...(outage && state !== "down" && { state: BackendState.Drain }),
         ...(priority !== undefined && { priority }),
         ...(can.clients && maxConnections !== undefined && { maxConnections }),
       })),

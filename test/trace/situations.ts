@@ -11,7 +11,11 @@ export interface Situation {
 }
 
 /** A limit's state: nothing, or so much that this one is the last to pass, the first not to, or far beyond. */
-const fill = fc.constantFrom("none", "none", "last", "first", "beyond");
+const fill = fc.oneof(
+  { weight: 6, arbitrary: fc.constant("none") },
+  { weight: 2, arbitrary: fc.constant("last") },
+  { weight: 1, arbitrary: fc.constantFrom("first", "beyond") },
+);
 type Fill = "none" | "last" | "first" | "beyond";
 
 /** What a situation is made of, before it is known for which farm. */
@@ -23,20 +27,22 @@ const anyRaw = fc.record({
   from: fc.constantFrom("client", "client", "client", "backend", "stranger"),
   host: fc.oneof(fc.constantFrom(0, 1, 2, 3, 4, 7, 8, 64, 127, 128, 255), fc.nat(255)),
   sourcePort: fc.constantFrom(1, 40_000, 65_535),
-  flags: fc.constantFrom<readonly TcpFlag[] | undefined>(
-    undefined,
-    undefined,
-    undefined,
-    undefined,
-    ["syn", "ece", "cwr"],
-    ["ack"],
-    ["syn", "ack"],
-    ["fin", "ack"],
-    ["rst"],
-    ["syn", "fin"],
-    [],
+  flags: fc.oneof(
+    { weight: 3, arbitrary: fc.constant(undefined) },
+    {
+      weight: 1,
+      arbitrary: fc.constantFrom<readonly TcpFlag[]>(
+        ["syn", "ece", "cwr"],
+        ["ack"],
+        ["syn", "ack"],
+        ["fin", "ack"],
+        ["rst"],
+        ["syn", "fin"],
+        [],
+      ),
+    },
   ),
-  invalid: fc.constantFrom(false, false, false, false, false, false, false, true),
+  invalid: fc.nat(15).map((one) => one === 15),
   /** The backend that affinity remembers, by its place; the last is one that is long gone. */
   remembered: fc.option(fc.nat(12), { freq: 2, nil: undefined }),
   /** Another client has another backend. */
@@ -92,7 +98,10 @@ function situationOf({ name, spec, targets }: SharedCase, raw: RawSituation): Si
     ...(raw.invalid && { invalid: true }),
   };
 
-  const known = raw.remembered === undefined ? undefined : (backends[raw.remembered]?.mark ?? 0xdead);
+  const known =
+    raw.remembered === undefined
+      ? undefined
+      : (backends[raw.remembered % (backends.length + 1)]?.mark ?? 0xdead);
   const { limits, affinity, log } = spec;
   const by = affinity?.by ?? "sourceIp";
   return {
