@@ -7,7 +7,7 @@ import { compareFarms } from "../../src/report/compare";
 import { movedBetween } from "../../src/report/moved";
 import { readRuleSet } from "../../src/report/read";
 import { percent, sayShare } from "../../src/report/share";
-import { equal, FARM, fullCase, NAT, NFTABLES, simpleCase, TARGETS, weighted, ZEVENET } from "../spec/farms";
+import { anyCase, equal, FARM, NAT, NFTABLES, simpleCase, TARGETS, weighted, ZEVENET } from "../spec/farms";
 import { planned } from "./planned";
 import { preview, rules, step } from "./previews";
 
@@ -234,7 +234,7 @@ test("a farm keeps its shares on every kind of gateway", () => {
 
 test("the same change gives the same words, whatever it is", () => {
   fc.assert(
-    fc.property(fullCase, fullCase, (before, after) => {
+    fc.property(anyCase, anyCase, (before, after) => {
       const texts = [before, after].map(({ spec, target }) => compile("web", spec, target).ruleSet);
       const { words, ...data } = compare(texts[0], texts[1]);
       expect(compare(texts[0], texts[1]).words).toEqual(words);
@@ -301,7 +301,7 @@ test.each<[Fraction, string, string]>([
 
 test("a text means what its farm does", () => {
   fc.assert(
-    fc.property(fullCase, fullCase, (one, other) => {
+    fc.property(anyCase, anyCase, (one, other) => {
       const [before, after] = [one, other].map(({ spec, target }) => ({ spec: plainly(spec), target }));
       const [from, to] = [before!, after!].map(({ spec, target }) => planned("web", spec, target));
       // Where nobody is active, rules are silent about what nobody meets.

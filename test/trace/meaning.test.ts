@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Algorithm, compile } from "../../src/core";
-import { type Case, fullCase, PLACE, simpleCase, TARGETS } from "../spec/farms";
+import { anyCase, type Case, PLACE, simpleCase, TARGETS } from "../spec/farms";
 import { gatewayOf, packetsBeside, packetsTo } from "./gateways";
 import type { IptablesGateway } from "./iptables";
 import { type Outcomes, type Packet, translatedTo } from "./packet";
@@ -81,7 +81,7 @@ test("round robin: any window of a round's length has each backend exactly as of
 
 test("what is dialled at a service never leaves untranslated; what is not is left alone", () => {
   fc.assert(
-    fc.property(fullCase, (one) => {
+    fc.property(anyCase, (one) => {
       const gateway = gatewayOf(one);
       for (const packet of packetsTo(one)) expect(gateway.guards(packet)).toBe(true);
       for (const packet of packetsBeside(one)) {
@@ -120,7 +120,7 @@ test("the bits of a connection's mark that are not the farm's own are kept", () 
 test("iptables: further packets of a connection go where the first one did, with their mark and no other", () => {
   fc.assert(
     fc.property(
-      fullCase.filter(({ target }) => target.dataPlane === "iptables"),
+      anyCase.filter(({ target }) => target.dataPlane === "iptables"),
       fc.constantFrom("NEW", "ESTABLISHED"),
       (one, ctstate) => {
         const gateway = gatewayOf(one) as IptablesGateway;
@@ -153,7 +153,7 @@ test("iptables: further packets of a connection go where the first one did, with
 describe("the text", () => {
   test("is the same twice, and whatever order listeners, pins and networks have", () => {
     fc.assert(
-      fc.property(fullCase, ({ name, spec, target }) => {
+      fc.property(anyCase, ({ name, spec, target }) => {
         const { ruleSet } = compile(name, spec, target);
         expect(compile(name, structuredClone(spec), target).ruleSet).toBe(ruleSet);
         const turned = Object.entries(spec)
@@ -166,7 +166,7 @@ describe("the text", () => {
 
   test("has no line of more than 150 characters, no blank at an end, and one line break last", () => {
     fc.assert(
-      fc.property(fullCase, ({ name, spec, target }) => {
+      fc.property(anyCase, ({ name, spec, target }) => {
         const lines = compile(name, spec, target).ruleSet.split("\n");
         expect(lines.pop()).toBe("");
         for (const line of lines) {
