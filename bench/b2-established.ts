@@ -38,7 +38,7 @@ export const establishedPacket: Measurement = {
   title: "Cost of an established packet, by the number of farms",
   unit: "ns a packet",
   axis: "farms",
-  rounds: 9,
+  rounds: 7,
   async run(context) {
     const { quick } = context;
     const bed = await Bed.open();

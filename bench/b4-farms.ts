@@ -22,7 +22,7 @@ export const newFlowByFarms: Measurement = {
   title: "Cost of a new flow, by the number of farms",
   unit: "ns a packet",
   axis: "farms",
-  rounds: 9,
+  rounds: 7,
   async run(context) {
     const { quick } = context;
     const bed = await Bed.open();

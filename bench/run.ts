@@ -124,6 +124,9 @@ class Progress {
   }
 }
 
+// An orderly exit, so that whatever waits for it is done.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
+
 main().catch((error: unknown) => {
   console.error(error);
   process.exitCode = 1;

@@ -4,12 +4,12 @@ import type { Figure, Result } from "./result";
 import { verdictOf } from "./result";
 import { median, quartiles } from "./statistics";
 
-/** Three significant digits, never in the form 1e+5. */
+/** Three significant digits and all before the point, never in the form 1e+5. */
 export function short(value: number): string {
   if (!Number.isFinite(value)) return "–";
-  if (Number.isInteger(value) && Math.abs(value) < 1e6) return value.toLocaleString("en");
-  const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
-  return value.toFixed(Math.min(digits, 4));
+  const digits = Number.isInteger(value) ? 0 : 2 - Math.floor(Math.log10(Math.abs(value) || 1));
+  const shown = Math.min(4, Math.max(0, digits));
+  return value.toLocaleString("en", { minimumFractionDigits: shown, maximumFractionDigits: shown });
 }
 
 export function ratio(value: number): string {

@@ -1,5 +1,6 @@
 /** Writes docs/performance.md and its plots from the results that are kept. */
 
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Result } from "../harness/result";
@@ -13,7 +14,10 @@ const PAGE = join(BENCH, "../docs/performance.md");
 
 export function keep(result: Result, folder = RESULTS): void {
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, `${result.id.toLowerCase()}.json`), `${JSON.stringify(result, null, 1)}\n`);
+  const path = join(folder, `${result.id.toLowerCase()}.json`);
+  writeFileSync(path, `${JSON.stringify(result, null, 2)}\n`);
+  // As the repository has its files; lists of numbers on one line.
+  spawnSync(join(BENCH, "../node_modules/.bin/biome"), ["format", "--write", path], { stdio: "ignore" });
 }
 
 /** @param folder of the results; anything but the kept ones gets its page there */
