@@ -18,87 +18,104 @@ const HELPERS = [
 
 const OTHER_VIP = "203.0.113.11";
 
-eachPlane({ planes: ALL_BUT_ZEVENET, backends: 3, serve: { tcp: [1723, 2121, 6667] } }, (plane) => {
-  beforeAll(() => (served ??= plane.lab.backends.serveFiles()));
+eachPlane(
+  { planes: ALL_BUT_ZEVENET, backends: 3, serve: { tcp: [1723, 2121, 6667] }, together: true },
+  (plane) => {
+    beforeAll(() => (served ??= plane.lab.backends.serveFiles()));
 
-  const apply = (protocol: "tcp" | "udp", port: number, more: Partial<FarmSpec>, name?: string) =>
-    plane.apply(
-      {
-        listeners: [VIP, VIP6].map((address) => ({ address, protocol, port })),
-        backends: plane.lab.backendAddresses.map((address) => ({ address })),
-        ...more,
-      },
-      name,
-    );
+    const apply = (protocol: "tcp" | "udp", port: number, more: Partial<FarmSpec>, name?: string) =>
+      plane.apply(
+        {
+          listeners: [VIP, VIP6].map((address) => ({ address, protocol, port })),
+          backends: plane.lab.backendAddresses.map((address) => ({ address })),
+          ...more,
+        },
+        name,
+      );
 
-  describe.each([
-    [4, VIP],
-    [6, VIP6],
-  ] as const)("IPv%i", (family, to) => {
-    const from = () => plane.from(family);
-    const backends = () => (family === 4 ? plane.lab.backends4 : plane.lab.backends6);
+    describe.each([
+      [4, VIP],
+      [6, VIP6],
+    ] as const)("IPv%i", (family, to) => {
+      const from = () => plane.from(family);
+      const backends = () => (family === 4 ? plane.lab.backends4 : plane.lab.backends6);
 
-    it.each(["none", "masquerade"])(
-      "ftp, sourceNat %s: the data connection goes through the virtual IP",
-      async (sourceNat) => {
-        await apply("tcp", 21, { helper: "ftp", sourceNat });
+      it.each(["none", "masquerade"])(
+        "ftp, sourceNat %s: the data connection goes through the virtual IP",
+        async (sourceNat) => {
+          await apply("tcp", 21, { helper: "ftp", sourceNat });
+          for (let n = 0; n < 6; n++) {
+            const passive = await plane.lab.client.transfer({ to, from: from(), mode: "passive" });
+            expect(passive).toMatchObject({ peer: to });
+            expect(backends()).toContain(passive.address);
+            if (family === 4) expect(passive.told?.address).toBe(VIP);
+            const active = await plane.lab.client.transfer({ to, from: from(), mode: "active" });
+            expect(active).toMatchObject({ peer: to });
+            expect(backends()).toContain(active.address);
+          }
+        },
+      );
+
+      it("ftp without the helper: it does not", async () => {
+        await apply("tcp", 21, {});
+        const passive = await plane.lab.client.transfer({ to, from: from(), mode: "passive" });
+        expect(passive.peer).not.toBe(to);
+        const active = await plane.lab.client.transfer({ to, from: from(), mode: "active" });
+        expect(active.peer).not.toBe(to);
+      });
+
+      it("tftp: the answer comes from the virtual IP, with the helper alone", async () => {
+        await apply("udp", 69, { helper: "tftp" });
         for (let n = 0; n < 6; n++) {
-          const passive = await plane.lab.client.transfer({ to, from: from(), mode: "passive" });
-          expect(passive).toMatchObject({ peer: to });
-          expect(backends()).toContain(passive.address);
-          if (family === 4) expect(passive.told?.address).toBe(VIP);
-          const active = await plane.lab.client.transfer({ to, from: from(), mode: "active" });
-          expect(active).toMatchObject({ peer: to });
-          expect(backends()).toContain(active.address);
+          const answer = await plane.lab.client.fetchTftp({ to, from: from() });
+          expect(answer).toMatchObject({ peer: to });
+          expect(backends()).toContain(answer.address);
         }
-      },
-    );
-
-    it("ftp without the helper: it does not", async () => {
-      await apply("tcp", 21, {});
-      const passive = await plane.lab.client.transfer({ to, from: from(), mode: "passive" });
-      expect(passive.peer).not.toBe(to);
-      const active = await plane.lab.client.transfer({ to, from: from(), mode: "active" });
-      expect(active.peer).not.toBe(to);
+        await apply("udp", 69, {});
+        const { peer } = await plane.lab.client.fetchTftp({ to, from: from() });
+        expect(peer).not.toBe(to);
+      });
     });
 
-    it("tftp: the answer comes from the virtual IP, with the helper alone", async () => {
-      await apply("udp", 69, { helper: "tftp" });
-      for (let n = 0; n < 6; n++) {
-        const answer = await plane.lab.client.fetchTftp({ to, from: from() });
-        expect(answer).toMatchObject({ peer: to });
-        expect(backends()).toContain(answer.address);
+    it.each(HELPERS)("%s is bound to the farm's connections alone", async (helper, protocol, port, name) => {
+      const listener = { protocol, port } as const;
+      const backends = plane.backends.map((address) => ({ address }));
+      await plane.apply({ listeners: [{ ...listener, address: VIP }], backends, helper });
+      await plane.apply({ listeners: [{ ...listener, address: OTHER_VIP }], backends }, "plain");
+      for (const to of [VIP, OTHER_VIP]) await plane.connect({ to, port, protocol, count: 1, timeout: 100 });
+      expect(await helpersOf(plane.gateway, protocol, port)).toEqual({ [VIP]: name, [OTHER_VIP]: undefined });
+      // The gateway's own connections too.
+      await plane.gateway.sh("conntrack -F 2>/dev/null");
+      await plane.gateway.connect({ to: VIP, port, protocol, timeout: 100 });
+      expect(await helpersOf(plane.gateway, protocol, port)).toEqual({ [VIP]: name });
+    });
+
+    it("the data connection passes where the machine's FORWARD policy is DROP", async () => {
+      await plane.gateway.sh("iptables -P FORWARD DROP");
+      try {
+        await apply("tcp", 21, { helper: "ftp" });
+        for (const mode of ["passive", "active"] as const)
+          expect(
+            await plane.lab.client.transfer({ to: VIP, from: plane.from(), mode, timeout: 1000 }),
+            mode,
+          ).toMatchObject({ peer: VIP });
+      } finally {
+        await plane.gateway.sh("iptables -P FORWARD ACCEPT");
       }
-      await apply("udp", 69, {});
-      const { peer } = await plane.lab.client.fetchTftp({ to, from: from() });
-      expect(peer).not.toBe(to);
     });
-  });
 
-  it.each(HELPERS)("%s is bound to the farm's connections alone", async (helper, protocol, port, name) => {
-    const listener = { protocol, port } as const;
-    const backends = plane.backends.map((address) => ({ address }));
-    await plane.apply({ listeners: [{ ...listener, address: VIP }], backends, helper });
-    await plane.apply({ listeners: [{ ...listener, address: OTHER_VIP }], backends }, "plain");
-    for (const to of [VIP, OTHER_VIP]) await plane.connect({ to, port, protocol, count: 1, timeout: 100 });
-    expect(await helpersOf(plane.gateway, protocol, port)).toEqual({ [VIP]: name, [OTHER_VIP]: undefined });
-    // The gateway's own connections too.
-    await plane.gateway.sh("conntrack -F 2>/dev/null");
-    await plane.gateway.connect({ to: VIP, port, protocol, timeout: 100 });
-    expect(await helpersOf(plane.gateway, protocol, port)).toEqual({ [VIP]: name });
-  });
-
-  it("goes with the farm's next change", async () => {
-    await apply("tcp", 21, { helper: "ftp" });
-    await apply("tcp", 21, {});
-    const { peer } = await plane.lab.client.transfer({
-      to: VIP,
-      from: plane.from(),
-      mode: "passive",
+    it("goes with the farm's next change", async () => {
+      await apply("tcp", 21, { helper: "ftp" });
+      await apply("tcp", 21, {});
+      const { peer } = await plane.lab.client.transfer({
+        to: VIP,
+        from: plane.from(),
+        mode: "passive",
+      });
+      expect(peer).not.toBe(VIP);
     });
-    expect(peer).not.toBe(VIP);
-  });
-});
+  },
+);
 
 let served: Promise<void> | undefined;
 

@@ -72,8 +72,8 @@ export function transfer({ to, port = 21, from, mode, timeout = 3_000 }) {
       for (const one of open) one.destroy?.();
       resolve(outcome);
     };
-    const timer = setTimeout(() => finish({ failure: "timeout" }), timeout);
     let told;
+    const timer = setTimeout(() => finish({ failure: "timeout", told }), timeout);
     const receive = (socket) => {
       open.push(socket);
       socket.on("error", (error) => finish({ failure: failureOf(error), told }));
