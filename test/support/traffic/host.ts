@@ -32,6 +32,8 @@ export interface FtpOptions {
   readonly to: string;
   readonly from?: string;
   readonly mode: "active" | "passive";
+  /** Milliseconds. @default 3000 (TFTP: 1000) */
+  readonly timeout?: number;
 }
 
 /** A file transfer's second connection. */
