@@ -75,6 +75,8 @@ eachPlane(OPTIONS, (plane) => {
 
     it.each([{}, { whenEmpty: "reject" as const }])("is refused at once %j", async (more) => {
       await applyEmpty(more);
+      // This gateway would send the packets back where they came from, and says so before it refuses them (docs/rule-set.md).
+      await plane.gateway.sh("for i in /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 >$i; done");
       for (const [protocol, to] of dials) {
         const began = performance.now();
         const from = plane.from(to === VIP ? 4 : 6);
