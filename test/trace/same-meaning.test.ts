@@ -80,7 +80,7 @@ test.each([
 ])("%s", (_, targets) => {
   fc.assert(
     fc.property(situated(caseOnAll(targets)), ({ shared, situations }) => expectSame(shared, situations)),
-    { numRuns: 150 * RUNS },
+    { numRuns: 250 * RUNS },
   );
 });
 
