@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { FULL_MASK } from "../plan/mark";
 import type { Plan, Pool, RateLimit } from "../plan/plan";
+import { idleTimeout } from "../plan/rate";
 import type { IptMatch, IptRule, IptTarget } from "./ruleset";
 import { listName } from "./sets";
 
@@ -49,7 +50,14 @@ function rateAbove({ shortName }: Plan, { perSecond, burst }: RateLimit, of: "so
   // The kernel finds a table by its name, and one that is there keeps its parameters: so they are in the name.
   const name =
     of === "all" ? `${shortName}.all.${kept}.${burst}` : shortened(`${shortName}.${kept}.${burst}`);
-  return { kind: "rateAbove", perSecond: kept, burst, of, name };
+  return {
+    kind: "rateAbove",
+    perSecond: kept,
+    burst,
+    of,
+    name,
+    timeout: idleTimeout({ perSecond: kept, burst }),
+  };
 }
 
 function logging(plan: Plan): IptRule[] {

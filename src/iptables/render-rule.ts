@@ -44,7 +44,7 @@ export function renderMatch(family: Family, match: IptMatch, comment: string): s
       return [
         `-m hashlimit --hashlimit-above ${match.perSecond}/sec --hashlimit-burst ${match.burst}`,
         ...(match.of === "source" ? ["--hashlimit-mode srcip"] : []),
-        `--hashlimit-name ${match.name}`,
+        `--hashlimit-name ${match.name} --hashlimit-htable-expire ${match.timeout * 1000}`,
       ].join(" ");
     case "rateUpTo":
       // `iptables-save` leaves its default burst out.

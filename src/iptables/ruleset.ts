@@ -73,8 +73,15 @@ export type IptMatch =
   | { kind: "otherMark"; mark: number }
   | { kind: "inSet"; set: string; key: SetKey }
   | { kind: "notInSet"; set: string; key: SetKey }
-  /** More often than that; `name` is that of the kernel's table. */
-  | { kind: "rateAbove"; perSecond: number; burst: number; of: "source" | "all"; name: string }
+  /** More often than that; `name` is that of the kernel's table, which forgets after `timeout` seconds without a packet. */
+  | {
+      kind: "rateAbove";
+      perSecond: number;
+      burst: number;
+      of: "source" | "all";
+      name: string;
+      timeout: number;
+    }
   /** No more often than that. */
   | { kind: "rateUpTo"; perSecond: number; burst: number }
   /** More connections than that, this one included, that came to this rule and are still there. */

@@ -1,4 +1,5 @@
-import type { Plan, Pool, RateLimit } from "../plan/plan";
+import type { Plan, Pool } from "../plan/plan";
+import { idleTimeout } from "../plan/rate";
 import { namesOf } from "./objects";
 import { protocolsOf, takes } from "./protocols";
 import type { NftRule } from "./ruleset";
@@ -12,16 +13,10 @@ export function admit(plan: Plan, pool: Pool): NftRule[] {
   if (pool.deny.length > 0) rules.push({ kind: "deny", sources: pool.deny });
   if (pool.allow) rules.push({ kind: "allow", sources: pool.allow });
   if (limits.sourceRate) {
-    const { perSecond, burst } = limits.sourceRate;
-    const timeout = idleTimeout(limits.sourceRate);
-    rules.push({
-      kind: "limitSources",
-      set: names.rate(perSecond, burst),
-      rate: { perSecond, burst },
-      timeout,
-    });
+    const rate = limits.sourceRate;
+    rules.push({ kind: "limitSources", set: names.rate(rate), rate, timeout: idleTimeout(rate) });
   }
-  if (limits.rate) rules.push({ kind: "limitRate", rate: limits.rate });
+  if (limits.rate) rules.push({ kind: "limitRate", set: names.rateAll(limits.rate), rate: limits.rate });
   if (limits.connections !== undefined)
     rules.push({
       kind: "limitConnections",
@@ -33,9 +28,4 @@ export function admit(plan: Plan, pool: Pool): NftRule[] {
       rules.push({ kind: "bindHelper", object: names.helper(helper, protocol), helper, protocol });
   if (log) rules.push({ kind: "log", ...log });
   return rules;
-}
-
-/** A source that is forgotten gets a full bucket: never before its own would be full again. */
-function idleTimeout({ perSecond, burst }: RateLimit): number {
-  return Math.max(60, Math.ceil(burst / perSecond));
 }

@@ -1,4 +1,4 @@
-import type { Plan, Pool } from "../plan/plan";
+import type { Plan, Pool, RateLimit } from "../plan/plan";
 import type { AffinityKey, Helper } from "../spec/types";
 import { protocolsOf } from "./protocols";
 import type { NftObject, NftObjectKind, PortProtocol } from "./ruleset";
@@ -9,7 +9,8 @@ export function namesOf({ shortName }: Pick<Plan, "shortName">) {
     affinity: (by: AffinityKey, size: number) => `${shortName}.affinity.${KEY_NAMES[by]}.${size}`,
     connections: (limit: number) => `${shortName}.connections.${limit}`,
     backendConnections: (limit: number) => `${shortName}.backend-connections.${limit}`,
-    rate: (perSecond: number, burst: number) => `${shortName}.rate.${perSecond}.${burst}`,
+    rate: ({ perSecond, burst }: RateLimit) => `${shortName}.rate.${perSecond}.${burst}`,
+    rateAll: ({ perSecond, burst }: RateLimit) => `${shortName}.rate-all.${perSecond}.${burst}`,
     counters: `${shortName}.counters`,
     helper: (helper: Helper, protocol: PortProtocol) => `${shortName}.${helper}.${protocol}`,
   };
@@ -38,8 +39,8 @@ export function lowerObjects(plan: Plan, pool: Pool): NftObject[] {
     objects.push({ name: names.connections(limits.connections), kind: "connections" });
   for (const limit of backendLimits(pool))
     objects.push({ name: names.backendConnections(limit), kind: "backendConnections" });
-  if (limits.sourceRate)
-    objects.push({ name: names.rate(limits.sourceRate.perSecond, limits.sourceRate.burst), kind: "rate" });
+  if (limits.sourceRate) objects.push({ name: names.rate(limits.sourceRate), kind: "rate" });
+  if (limits.rate) objects.push({ name: names.rateAll(limits.rate), kind: "rateAll" });
   objects.push({ name: names.counters, kind: "counters" });
   if (helper)
     for (const protocol of protocolsOf(pool))

@@ -21,7 +21,7 @@ export function renderRule(family: Family, rule: NftRule): string[] {
         `update @${rule.set} { ${family} saddr timeout ${rule.timeout}s ${renderRate("over", rule.rate)} } drop`,
       ];
     case "limitRate":
-      return [`${renderRate("over", rule.rate)} drop`];
+      return [`update @${rule.set} { ${NOTHING[family]} ${renderRate("over", rule.rate)} } drop`];
     case "limitConnections":
       return [`add @${rule.set} { ${NOTHING[family]} ct count over ${rule.limit} } drop`];
     case "bindHelper":

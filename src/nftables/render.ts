@@ -46,6 +46,7 @@ function renderObject({ family, name, ...object }: NftObject): string {
       return `map ${name} { type ${key} : mark; size ${object.size}; flags dynamic,timeout; }`;
     }
     case "connections":
+    case "rateAll":
       return `set ${name} { type ${address}; size 1; flags dynamic; }`;
     case "backendConnections":
       return `set ${name} { type mark; size ${SET_SIZE}; flags dynamic; }`;

@@ -24,6 +24,8 @@ export type NftObjectKind =
   | { kind: "backendConnections" }
   /** A bucket for each source. */
   | { kind: "rate" }
+  /** The farm's bucket. */
+  | { kind: "rateAll" }
   /** Packets and bytes of first packets by mark: the packets are the connections. */
   | { kind: "counters" }
   | { kind: "helper"; helper: Helper; protocol: PortProtocol };
@@ -88,7 +90,7 @@ export type NftRule =
   | { kind: "allow"; sources: string[] }
   /** `timeout`: seconds after which an idle source is forgotten. */
   | { kind: "limitSources"; set: string; rate: RateLimit; timeout: number }
-  | { kind: "limitRate"; rate: RateLimit }
+  | { kind: "limitRate"; set: string; rate: RateLimit }
   | { kind: "limitConnections"; set: string; limit: number }
   | { kind: "bindHelper"; object: string; helper: Helper; protocol: PortProtocol }
   | ({ kind: "log" } & PlannedLog)

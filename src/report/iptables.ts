@@ -93,13 +93,14 @@ const MATCHES: readonly (readonly [form: RegExp, say: (found: string[]) => IptMa
     ([, not, set, key]) => ({ kind: not ? "notInSet" : "inSet", set: set!, key: key as SetKey }),
   ],
   [
-    /^-m hashlimit --hashlimit-above (\d+)\/sec --hashlimit-burst (\d+) (--hashlimit-mode srcip )?--hashlimit-name (\S+) /,
-    ([, perSecond, burst, bySource, name]) => ({
+    /^-m hashlimit --hashlimit-above (\d+)\/sec --hashlimit-burst (\d+) (--hashlimit-mode srcip )?--hashlimit-name (\S+) --hashlimit-htable-expire (\d+)000 /,
+    ([, perSecond, burst, bySource, name, timeout]) => ({
       kind: "rateAbove",
       perSecond: Number(perSecond),
       burst: Number(burst),
       of: bySource ? "source" : "all",
       name: name!,
+      timeout: Number(timeout),
     }),
   ],
   [

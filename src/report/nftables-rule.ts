@@ -32,8 +32,8 @@ const FORMS: readonly (readonly [form: RegExp, say: Say])[] = (
       }),
     ],
     [
-      /limit rate over (\d+)\/second burst (\d+) packets drop/,
-      ([, perSecond, burst]) => ({ kind: "limitRate", rate: rateOf(perSecond, burst) }),
+      /update @(\S+) \{ ip6? daddr & \S+ limit rate over (\d+)\/second burst (\d+) packets \} drop/,
+      ([, set, perSecond, burst]) => ({ kind: "limitRate", set: set!, rate: rateOf(perSecond, burst) }),
     ],
     [
       /add @(\S+) \{ ip6? daddr & \S+ ct count over (\d+) \} drop/,

@@ -26,7 +26,7 @@ function parseObject(family: Family, lines: Lines): NftObject | undefined {
   );
   if (found)
     return { family, name: found[1]!, kind: "affinity", by: KEYS[found[2]!]!, size: Number(found[3]) };
-  found = lines.take(/^\tset (\S+\.(connections|backend-connections|rate|counters)[\d.]*) \{ .*\}$/);
+  found = lines.take(/^\tset (\S+\.(connections|backend-connections|rate|rate-all|counters)[\d.]*) \{ .*\}$/);
   if (found) return { family, name: found[1]!, kind: SETS[found[2]!]! };
   found = lines.take(/^\tct helper (\S+\.([a-z0-9-]+)\.(tcp|udp|sctp)) \{ .*\}$/);
   if (!found) return undefined;
@@ -52,9 +52,10 @@ const SETS = {
   connections: "connections",
   "backend-connections": "backendConnections",
   rate: "rate",
+  "rate-all": "rateAll",
   counters: "counters",
 } as const satisfies Record<string, NftObject["kind"]> as Readonly<
-  Record<string, "connections" | "backendConnections" | "rate" | "counters">
+  Record<string, "connections" | "backendConnections" | "rate" | "rateAll" | "counters">
 >;
 
 function parseChain(family: Family, lines: Lines): NftChain {

@@ -140,7 +140,11 @@ describe("everything as long as it gets", () => {
           const long = ruleSet.split("\n").filter((line) => line.length > 150);
           // With an IPv6 address in all its length some are cut, behind it.
           const known = /^-A NFLB-(POSTROUTING .*|FORWARD .* -m mark ! --mark 0x6e666c62 -j DROP)$/;
-          expect(long.filter((line) => family === "ip" || !known.test(line))).toEqual([]);
+          // A rate is cut in its expiry, which follows from what stands before it.
+          const rate = /^-A NFLB-\S+ -m hashlimit .* --hashlimit-name \S+ /;
+          expect(
+            long.filter((line) => !(family === "ip6" && known.test(line)) && !rate.test(line.slice(0, 150))),
+          ).toEqual([]);
         }
     },
   );

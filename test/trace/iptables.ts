@@ -359,12 +359,14 @@ function parseRule(text: string, chain: string, sets: ReadonlyMap<string, IpSet>
         break;
       }
       case "--hashlimit-above": {
-        if (!/^\d+\/sec$/.test(word())) fail(text);
+        const [, perSecond] = /^(\d+)\/sec$/.exec(word()) ?? fail(text);
         const burst = Number(maybe("--hashlimit-burst") ?? 5); // iptables-extensions(8)
         const mode = maybe("--hashlimit-mode");
         if (mode !== undefined && mode !== "srcip") fail(text);
         next("--hashlimit-name");
-        if (maybe("--hashlimit-htable-expire") === "0") fail(text);
+        // Who is forgotten has the whole burst again; without the option that is after a second.
+        const forgotten = Number(maybe("--hashlimit-htable-expire") ?? 1000);
+        if (forgotten * Number(perSecond) < burst * 1000) fail(text);
         takes(mode === undefined ? "farm" : "source", burst, true);
         break;
       }

@@ -196,10 +196,9 @@ export class NftablesGateway {
         }
         break;
       case "limit": {
-        const bucket = statement.limit.over ? "farm" : "log";
-        const matches = isLimited(statement.limit, way.memory.recent?.[bucket]) === statement.limit.over;
-        const taking = statement.limit.over && !matches;
-        (matches ? goes : on).push(taking ? trace({ took: [...state.traces.took, bucket] }) : state);
+        // What stands in a chain begins anew with every change of the farm: that is good enough for a log alone.
+        if (statement.limit.over) throw new Error("a limit that forgets with its chain");
+        (isLimited(statement.limit, way.memory.recent?.log) ? on : goes).push(state);
         break;
       }
       case "log":
@@ -262,9 +261,18 @@ export class NftablesGateway {
     const client = key.map(({ text }) => text).join(" ");
     const after = (traces: Partial<Traces>) => ({ ...state, traces: { ...state.traces, ...traces } });
     if (limit) {
-      if (timeout === undefined) throw new Error("a limit by source that never forgets one");
-      const limited = isLimited(limit, memory.recent?.sources?.get(client));
-      return { matches: limited, after: limited ? state : after({ took: [...state.traces.took, "source"] }) };
+      const [{ number, field }] = key as [Part];
+      const bucket = field?.endsWith("saddr") ? "source" : "farm";
+      if (bucket === "farm" && number !== 0n) throw new Error("a farm's rate is counted by something else");
+      if ((timeout === undefined) !== (bucket === "farm"))
+        throw new Error("a limit by source that never forgets one, or a farm's that does");
+      if (timeout !== undefined && timeout * limit.perSecond < limit.burst)
+        throw new Error("a source is forgotten before its bucket is full");
+      const limited = isLimited(
+        limit,
+        bucket === "source" ? memory.recent?.sources?.get(client) : memory.recent?.farm,
+      );
+      return { matches: limited, after: limited ? state : after({ took: [...state.traces.took, bucket] }) };
     }
     if (over !== undefined) {
       const [{ number, field }] = key as [Part];
