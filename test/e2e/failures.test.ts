@@ -83,7 +83,9 @@ describe.each([
     await expose(program);
     expect(await everything(gateway)).toBe(before);
     expect(await counts(lab, 10)).toEqual(EVEN);
-    expect(JSON.stringify(await stack.resources())).not.toContain("192.0.2.3 ");
+    const applied = (await stack.resources()).filter(({ urn }) => urn.includes("command:remote:Command"));
+    expect(applied).toHaveLength(2);
+    expect(JSON.stringify(applied)).not.toContain("192.0.2.3");
 
     // Taken back, the change was never there; made again, it arrives.
     const dials = gateway.sshConnections;
