@@ -303,6 +303,17 @@ describe("a gateway without ipset", () => {
     await apply(spec, NFTABLES);
     await inStep();
   });
+
+  test("is told so at boot too", async () => {
+    machine = await Machine.start();
+    await apply(spec, IPTABLES);
+    await machine.sh("mount --bind /dev/null $(command -v ipset)");
+    const outcome = await machine.tool(["restore"]);
+    expect(outcome).toMatchObject({ code: 6, stderr: expect.stringContaining("install the package ipset") });
+    await machine.sh("umount $(readlink -f /usr/sbin/ipset)");
+    expect(await machine.tool(["restore"])).toMatchObject({ code: 0, stderr: "" });
+    await inStep();
+  });
 });
 
 test("a list of thousands is applied, changed and verified", async () => {
