@@ -89,6 +89,7 @@ describe("zevenet", () => {
       "-m conntrack --ctstate NEW -m mark --mark 0x0 -g NFLB-app.mark",
     ]);
     expect(await chain("mangle", "NFLB-app.mark")).toEqual([
+      "-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j DROP",
       ...[
         ["1.00000000000", "FARM_app_1_", "0x20d"],
         ["0.50000000000", "FARM_app_0_", "0x20c"],

@@ -117,14 +117,15 @@ function prefix<T>(name: string, settings: Record<string, T>): Record<string, T>
 }
 
 /**
- * All that a farm could touch on a gateway: rules without counters, files, forwarding. In an order that does not depend on
+ * All that a farm could touch on a gateway: rules without counters and what they learned, files, forwarding. In an order that does not depend on
  * which table or chain was made first. Empty built-in chains of iptables, which it never removes itself, are left out.
  */
 export async function everything(gateway: Gateway): Promise<string> {
   return await gateway.sh(`
     nft list tables 2>/dev/null | sort | while read -r word family table; do
       case $table in raw|mangle|nat|filter|security) ;; *) nft -s list table $family $table ;; esac
-    done
+    done | awk '/^\\t}/ { learns = 0 } /flags dynamic/ { learns = 1 } learns && /elements = {/ { learned = 1 }
+      !learned { print } /}/ { learned = 0 }'
     for command in iptables ip6tables; do
       for table in raw mangle nat filter; do
         echo "== $command $table"
