@@ -35,8 +35,8 @@ interface Backend {
   bytes: number | null;
 }
 
-async function start(hide: readonly string[] = []): Promise<void> {
-  machine = await Machine.start({ hide });
+async function start(hide: readonly string[] = [], iptables: "nft" | "legacy" = "nft"): Promise<void> {
+  machine = await Machine.start({ hide, iptables });
   await machine.sh(`
     ip link add out type veth peer name wire; ip link set out up; ip link set wire up
     ip addr add 10.0.0.1/24 dev out; ip route add default via 10.0.0.254 dev out
@@ -46,10 +46,14 @@ async function start(hide: readonly string[] = []): Promise<void> {
     echo 1 >/proc/sys/net/netfilter/nf_conntrack_acct`);
 }
 
-const send = (count: number, address: string, port: number) =>
-  machine.sh(
-    `i=0; while [ $i -lt ${count} ]; do bash -c 'echo ping >/dev/udp/${address}/${port}'; i=$((i + 1)); done`,
-  );
+/** Each from a port of its own, since a second datagram from the same one is no new connection. */
+async function send(count: number, address: string, port: number): Promise<void> {
+  const script = `
+    const sockets = Array.from({ length: ${count} }, () => require("node:dgram").createSocket("udp${address.includes(":") ? 6 : 4}"));
+    Promise.all(sockets.map((socket) => new Promise((sent) => socket.send("ping\\n", ${port}, "${address}", sent))))
+      .then(() => sockets.forEach((socket) => socket.close()));`;
+  expect(await machine.running.run([process.execPath, "-e", script])).toMatchObject({ code: 0, stderr: "" });
+}
 
 async function backendsOf(farm: string): Promise<Backend[]> {
   const { code, stdout, stderr } = await machine.tool(["status", "--json", farm]);
@@ -113,14 +117,21 @@ describe.each(TARGETS)("%s", (_, target) => {
 });
 
 describe.each([
-  ["nftables", { dataPlane: "nftables" }, 6],
-  ["iptables", { dataPlane: "iptables" }, 3],
-] as const)("%s", (_, target, expected) => {
-  test("counters over a change of the farm: sets go on, rules begin anew", async () => {
-    await start();
-    await machine.apply("web", compile("web", spec, target).ruleSet);
+  ["nftables", "nft", { dataPlane: "nftables" }, 6],
+  ["iptables-nft", "nft", { dataPlane: "iptables" }, 3],
+  ["iptables-legacy", "legacy", { dataPlane: "iptables" }, 3],
+] as const)("%s", (_, iptables, target, expected) => {
+  test("counters go on over a change of another farm, and of this one in sets; those of rules begin anew", async () => {
+    await start([], iptables);
+    const other = { listeners: [{ address: "203.0.113.11", protocol: "udp", port: 53 } as const] };
+    const apply = async (name: string, farm: FarmSpec) =>
+      expect(await machine.apply(name, compile(name, farm, target).ruleSet)).toMatchObject({ code: 0 });
+    await apply("web", spec);
     await send(3, "203.0.113.10", 53);
-    await machine.apply("web", compile("web", { ...spec, algorithm: "roundRobin" }, target).ruleSet);
+    await apply("other", { ...other, backends: spec.backends.slice(0, 1) });
+    await apply("other", { ...other, backends: spec.backends.slice(0, 2) });
+    expect(sum(await backendsOf("web"), "connections")).toBe(3);
+    await apply("web", { ...spec, algorithm: "roundRobin" });
     await send(3, "203.0.113.10", 53);
     expect(sum(await backendsOf("web"), "connections")).toBe(expected);
     expect(sum(await backendsOf("web"), "live")).toBe(6);
