@@ -102,13 +102,15 @@ eachPlane({ planes: ALL_BUT_ZEVENET, backends: 3, serve: { tcp: [80], udp: [53] 
           }),
         ),
       );
-      for (let n = 1; n <= 5; n++) await change(halves[n % 2]!);
+      let n = 0;
+      for (const until = performance.now() + 2000; n < 5 || performance.now() < until; )
+        await change(halves[++n % 2]!);
       for (const stream of streams) {
         const { lost, slow, count } = await stream.stop();
         expect({ lost, slow }).toEqual({ lost: [], slow: 0 });
-        expect(count).toBeGreaterThan(100);
+        expect(count).toBeGreaterThan(50);
       }
-      const [then, now] = halves.map((half) => some(half));
+      const [now, then] = [halves[n % 2]!, halves[(n + 1) % 2]!].map((half) => some(half));
       const expected = list === "allow" ? now! : then!;
       expect(await served([...then!, ...now!])).toEqual([...expected].sort());
     });
