@@ -7,8 +7,8 @@ import type { Plan, PlannedBackend, Pool } from "./plan";
 export const RULE_SET_VERSION = 1;
 
 /**
- * Longest line of a rule set: `pulumi preview --diff` cuts a longer one. Only lines that hold an IPv6 address of full length
- * may be longer; what is cut there is the target.
+ * Longest line of a rule set: `pulumi preview --diff` cuts a longer one. Only iptables lines with an IPv6 address of full
+ * length, a source network or a rate may be longer; what is cut there is the target, and of a rate its expiry.
  */
 export const LINE_LENGTH = 150;
 
