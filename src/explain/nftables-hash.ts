@@ -1,5 +1,5 @@
-import { SEED } from "../nftables/render-hash";
 import type { NftHash } from "../nftables/ruleset";
+import { SEED } from "../plan/slots";
 import { networkOf, toBytes } from "../spec/prefix";
 import { jhash } from "./jhash";
 import type { Arrival } from "./packet";

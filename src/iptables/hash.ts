@@ -1,4 +1,5 @@
 import type { Plan, Pool } from "../plan/plan";
+import { SEED } from "../plan/slots";
 import type { Choice, LeafOf } from "./choose";
 import type { IptRule, PacketHash } from "./ruleset";
 
@@ -87,9 +88,6 @@ function sameBackend(slots: readonly number[], from: number, to: number): number
     if (slots[slot] !== slots[from]) return undefined;
   return slots[from];
 }
-
-/** Any number will do, as long as it never changes: another one moves every client. */
-const SEED = 0x6e666c62;
 
 /**
  * What HMARK is to hash. The protocol, which it would only put into the lowest bits of the hash, would change no slot: that is

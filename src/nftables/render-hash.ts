@@ -1,12 +1,10 @@
 import { LINE_LENGTH } from "../plan/header";
+import { SEED } from "../plan/slots";
 import type { Family } from "../spec/address";
 import { hex } from "../spec/check";
 import { toText } from "../spec/prefix";
 import { WHOLE } from "./choose";
 import type { NftBackend, NftHash, NftSlotGroup, NftSlots } from "./ruleset";
-
-/** Without a seed the kernel draws one. Any will do, as long as it never changes: another one moves every client. */
-export const SEED = 0x6e666c62;
 
 export function renderHash(family: Family, { of, prefix, slots }: NftHash): string {
   return `jhash ${renderHashed(family, of, prefix)} mod ${slots} seed ${hex(SEED)}`;

@@ -22,7 +22,7 @@ export function assignSlots(backends: readonly { key: string; weight: number }[]
   const low = Int32Array.from(digests, (digest) => digest.readInt32BE(4));
   const alike = backends.every(({ weight }) => weight === backends[0]!.weight);
   return Array.from({ length: slots }, (_, slot) => {
-    const salt = mix(slot + SALT);
+    const salt = mix(slot + SEED);
     let best = 0;
     let highest = -1;
     for (let i = 0; i < backends.length; i++) {
@@ -37,8 +37,11 @@ export function assignSlots(backends: readonly { key: string; weight: number }[]
   });
 }
 
-/** Any number will do, as long as it never changes: another one moves every client. */
-const SALT = 0x6e666c62;
+/**
+ * What hashes begin with: this one, and the kernel's, which would draw one by itself. Any number will do, as long as it never
+ * changes: another one moves every client.
+ */
+export const SEED = 0x6e666c62;
 
 /** The finalizer of MurmurHash3: every bit of the input changes half of the output's. @returns 0 to 2^32 − 1 */
 function mix(value: number): number {

@@ -1,7 +1,6 @@
-import { spawn } from "node:child_process";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { PLANES, type Plane, ruleSet } from "./fixtures";
-import { applyArguments, Machine, OWNER, TOOL } from "./support";
+import { Machine, OWNER } from "./support";
 
 let machine: Machine;
 afterEach(() => machine.end());
@@ -32,7 +31,7 @@ describe("killed", () => {
       const seen = { old: 0, new: 0 };
       for (let round = 0; round < 30; round++) {
         const next = 1 - now;
-        await applyAndKill(sets[next] ?? "", random() * whole);
+        await machine.killedApply("web", sets[next] ?? "", random() * whole);
         const state = await inForce(plane);
         // In the layout zevenet marks and translations are in two tables, with both sets' between the two commits.
         if (plane !== "iptables zevenet") expect(states).toContain(state);
@@ -49,26 +48,6 @@ describe("killed", () => {
     },
   );
 });
-
-/** Starts an apply and kills the tool, and nothing else, after some milliseconds. */
-function applyAndKill(set: string, milliseconds: number): Promise<void> {
-  const [command = "", ...args] = machine.running.enter;
-  // In its own shell, because nsenter waits for a child in the PID namespace.
-  const script = 'cat >/tmp/payload-$$; dash "$0" "$@" </tmp/payload-$$ & echo $!; wait';
-  const child = spawn(command, [...args, "sh", "-c", script, TOOL, ...applyArguments("web", set)], {
-    stdio: ["pipe", "pipe", "ignore"],
-  });
-  return new Promise((resolve) => {
-    child.stdout.once("data", (bytes: Buffer) => {
-      const pid = bytes.toString().split("\n")[0];
-      setTimeout(() => {
-        machine.running.run(["kill", "-9", pid ?? ""]);
-      }, milliseconds);
-    });
-    child.on("close", () => resolve());
-    child.stdin.end(set);
-  });
-}
 
 /** What decides about packets: the elements and the chains that they lead to, or the farm's chains of iptables. */
 async function inForce(plane: Plane): Promise<string> {

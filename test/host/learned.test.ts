@@ -1,7 +1,6 @@
-import { spawn } from "node:child_process";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { compile, type FarmSpec, type TargetSpec } from "../../src/core";
-import { applyArguments, Machine, OWNER, TOOL } from "./support";
+import { Machine, OWNER } from "./support";
 
 /** What a farm learns, counts and looks up in: objects of nftables, sets of ipset. */
 
@@ -204,7 +203,7 @@ describe.each(VARIANTS)("%s", (_label, target, variant) => {
     let random = 1;
     for (let round = 0; round < 8; round++) {
       random = (random * 48271) % 2147483647;
-      await applyAndKill(sets[round % 2] ?? "", (random / 2147483647) * whole);
+      await machine.killedApply("web", sets[round % 2] ?? "", (random / 2147483647) * whole);
       const now = round % 4 < 2 ? round % 2 : 1 - (round % 2);
       expect(await machine.apply("web", sets[now] ?? "")).toMatchObject({ code: 0, stderr: "" });
       expect(await kept()).toEqual(states[now]);
@@ -257,24 +256,6 @@ async function kept(): Promise<string[]> {
     .trim()
     .split("\n")
     .sort();
-}
-
-function applyAndKill(set: string, milliseconds: number): Promise<void> {
-  const [command = "", ...args] = machine.running.enter;
-  const script = `cat >/tmp/payload-$$; ${machine.shell.join(" ")} "$0" "$@" </tmp/payload-$$ & echo $!; wait; rm /tmp/payload-$$`;
-  const child = spawn(command, [...args, "sh", "-c", script, TOOL, ...applyArguments("web", set)], {
-    stdio: ["pipe", "pipe", "ignore"],
-  });
-  return new Promise((resolve) => {
-    child.stdout.once("data", (bytes: Buffer) => {
-      const pid = bytes.toString().split("\n")[0];
-      setTimeout(() => {
-        machine.running.run(["kill", "-9", pid ?? ""]);
-      }, milliseconds);
-    });
-    child.on("close", () => resolve());
-    child.stdin.end(set);
-  });
 }
 
 describe("from one data plane to the other", () => {

@@ -1,5 +1,6 @@
 /** A bare gateway for the tool: a network, `/etc` and `/run` of its own, nothing of the machine's. */
 
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { bootSetup, diskSetup, type FilesOptions } from "../support/lab/files";
@@ -58,6 +59,26 @@ export class Machine {
     return this.tool([...applyArguments(farm, set, options.owner), ...sshArgument(options.ssh)], {
       input: options.arrives ?? set,
       env: { ...plainEnvironment, ...options.env },
+    });
+  }
+
+  /** Starts an apply and kills the tool, and nothing else, after some milliseconds. */
+  killedApply(farm: string, set: string, milliseconds: number): Promise<void> {
+    const [command = "", ...args] = this.running.enter;
+    // In its own shell, because nsenter waits for a child in the PID namespace.
+    const script = `cat >/tmp/payload-$$; ${this.shell.join(" ")} "$0" "$@" </tmp/payload-$$ & echo $!; wait; rm /tmp/payload-$$`;
+    const child = spawn(command, [...args, "sh", "-c", script, TOOL, ...applyArguments(farm, set)], {
+      stdio: ["pipe", "pipe", "ignore"],
+    });
+    return new Promise((resolve) => {
+      child.stdout.once("data", (bytes: Buffer) => {
+        const pid = bytes.toString().split("\n")[0];
+        setTimeout(() => {
+          this.running.run(["kill", "-9", pid ?? ""]);
+        }, milliseconds);
+      });
+      child.on("close", () => resolve());
+      child.stdin.end(set);
     });
   }
 
