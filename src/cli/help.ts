@@ -16,5 +16,8 @@ export const HELP = `netfilter-lb explains load-balancer farms and what a change
       What a preview would change for traffic, for every farm and gateway.
       --markdown     for a comment on a pull request: at most 64,000 characters
 
+  netfilter-lb tool
+      The tool that a gateway runs, a shell script, for machines whose owner installs it (tool: "preinstalled").
+
 Exit codes: 0 done, a preview that changes nothing included; 1 what was read is wrong; 2 usage.
 `;

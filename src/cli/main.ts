@@ -1,3 +1,4 @@
+import { toolText } from "../host/tool";
 import { SpecError } from "../spec/problem";
 import { InputError, UsageError } from "./errors";
 import { explainCommand } from "./explain";
@@ -19,6 +20,9 @@ export function main(args: readonly string[]): number {
         return DONE;
       case "report":
         write(rest.includes("--help") ? HELP : reportCommand(rest));
+        return DONE;
+      case "tool":
+        write(rest.includes("--help") ? HELP : toolText());
         return DONE;
       case "help":
       case "--help":

@@ -1,6 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { installCommand, prepareCommand, retireCommand, toolText } from "../host/commands";
+import { installCommand, prepareCommand, retireCommand } from "../host/commands";
+import { toolText } from "../host/tool";
 import { runError } from "./error";
 import { commandOptions, connectionOf, firstDifference, type NamedGateway, QUIET } from "./gateway";
 import { type Host, Registry } from "./registry";

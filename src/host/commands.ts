@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { RULE_SET_VERSION } from "../plan/header";
+import { toolText } from "./tool";
 
 /** The shell commands that call the tool on a gateway. Each is one line; what it is given comes on standard input. */
 
@@ -18,11 +17,6 @@ export interface Owner {
 export interface CallOptions {
   /** Run by `sudo -n`. */
   sudo: boolean;
-}
-
-/** The tool itself, a POSIX shell script. */
-export function toolText(): string {
-  return readFileSync(join(__dirname, "netfilter-lb"), "utf8");
 }
 
 /** Installs the tool, which arrives on standard input, and prepares the machine. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { explainCommand } from "../../src/cli/explain";
 import type { FarmSpec } from "../../src/core";
+import { toolText } from "../../src/host/tool";
 import { Engine, ROOT } from "../support/engine/engine";
 import type { PreviewJson, PulumiStack, StackState } from "../support/engine/stack";
 
@@ -50,6 +51,10 @@ describe("explain", () => {
     expect(cli(args).out).toBe("=> untouched: no rule of this farm is about it\n");
     expect(cli([...args, "--all"]).out).toContain("has no 203.0.113.10 . tcp . 22");
   });
+});
+
+test("tool prints what a gateway runs", () => {
+  expect(cli(["tool"])).toEqual({ code: 0, out: toolText(), err: "" });
 });
 
 describe("explain, of a farm that asks for everything", () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { toolText } from "../../src/host/commands";
+import { toolText } from "../../src/host/tool";
 import { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
 import { type Gateway, Lab } from "../support/lab";

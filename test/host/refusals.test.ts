@@ -1,11 +1,11 @@
-import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { compile, type FarmSpec } from "../../src/core";
+import { toolText } from "../../src/host/tool";
 import { anyCase } from "../spec/farms";
 import { plainEnvironment } from "../support/lab/process";
 import { PLANES, ruleSet } from "./fixtures";
-import { applyArguments, Machine, OWNER, TOOL } from "./support";
+import { applyArguments, Machine, OWNER } from "./support";
 
 let machine: Machine;
 beforeAll(async () => {
@@ -269,7 +269,7 @@ describe("every rule set that a compiler writes", () => {
       name,
       ruleSet: compile(name, spec, target).ruleSet,
     }));
-    const functions = readFileSync(TOOL, "utf8").replace(/\nmain "\$@"\n$/, "\n");
+    const functions = toolText().replace(/\nmain "\$@"\n$/, "\n");
     await machine.sh("cat >/run/functions", { input: functions });
     for (const { name, ruleSet } of sets) {
       const script = `. /run/functions; awk() { ${awk === "awk" ? "command awk" : awk} "$@"; }; TMP=/run; cat >/run/set; check_set /run/set ${name}`;

@@ -2,12 +2,14 @@
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { dirname } from "node:path";
+import { toolText } from "../../src/host/tool";
 import { bootSetup, diskSetup, type FilesOptions } from "../support/lab/files";
 import { Namespace } from "../support/lab/namespace";
 import { type Outcome, plainEnvironment, type RunOptions } from "../support/lab/process";
 
-export const TOOL = join(__dirname, "../../src/host/netfilter-lb");
+/** Where the tool under test is; not its own place, which is for tests of its installation. */
+const TOOL = "/usr/local/lib/netfilter-lb";
 export const OWNER = "shop/prod/edge-1";
 
 export interface MachineOptions extends Partial<FilesOptions> {
@@ -36,6 +38,7 @@ export class Machine {
       unshare: ["--mount", "--propagation", "private"],
       setup: diskSetup(files),
     });
+    await disk.run(["sh", "-c", `mkdir -p ${dirname(TOOL)} && cat >${TOOL}`], { input: toolText() });
     const kinds = ["--net", "--pid", "--mount", "--uts", "--ipc", "--fork", "--kill-child"];
     const running = await Namespace.start({
       within: disk,

@@ -1,9 +1,12 @@
-import { readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { toolText } from "../../src/host/tool";
 import { type Packed, pack } from "./packed";
 
 /** What a user gets from the registry: built, packed, unpacked into a project, and used there. */
+
+const SOURCES = join(__dirname, "../../src");
 
 let packed: Packed;
 beforeAll(() => {
@@ -20,15 +23,12 @@ describe("the tarball", () => {
       packed.files.filter(
         (path) => !/^dist\/[\w/-]+\.(js|js\.map|d\.ts)$/.test(path) && path.startsWith("dist/"),
       ),
-    ).toEqual(["dist/host/netfilter-lb"]);
+    ).toEqual(readdirSync(join(SOURCES, "host/tool")).map((name) => `dist/host/tool/${name}`));
   });
 
   test("holds the tool as it is in the sources", () => {
-    const installed = readFileSync(
-      join(packed.consumer, "node_modules/pulumi-netfilter-lb/dist/host/netfilter-lb"),
-      "utf8",
-    );
-    expect(installed).toBe(readFileSync(join(__dirname, "../../src/host/netfilter-lb"), "utf8"));
+    const program = `process.stdout.write(require("./node_modules/pulumi-netfilter-lb/dist/host/tool").toolText())`;
+    expect(packed.run("tool.cjs", program)).toBe(toolText().trim());
   });
 
   test("has nothing that publint would mend", async () => {

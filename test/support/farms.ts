@@ -7,8 +7,8 @@ import {
   type Owner,
   removeCommand,
   retireCommand,
-  toolText,
 } from "../../src/host/commands";
+import { toolText } from "../../src/host/tool";
 import type { Gateway } from "./lab";
 
 const OPTIONS = { sudo: false };

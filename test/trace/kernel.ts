@@ -1,6 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { toolText } from "../../src/host/tool";
 
 /** The real nft and iptables, in a network namespace of their own that is gone when the command ends. */
 
@@ -21,8 +20,7 @@ export function inEmptyNamespace(script: string, input: string): string {
 
 /** The table that all farms share on an nftables gateway: the tool's own text. */
 export function nftablesBase(): string {
-  const tool = readFileSync(join(__dirname, "../../src/host/netfilter-lb"), "utf8");
-  const base = /^nft_base\(\) \{\n[\s\S]*?^EOF\n\}$/m.exec(tool)?.[0];
-  if (base === undefined) throw new Error("src/host/netfilter-lb has no nft_base");
+  const base = /^nft_base\(\) \{\n[\s\S]*?^EOF\n\}$/m.exec(toolText())?.[0];
+  if (base === undefined) throw new Error("the tool has no nft_base");
   return execFileSync("sh", ["-euc", `${base}\nnft_base ip\nnft_base ip6`], { encoding: "utf8" });
 }

@@ -1,0 +1,74 @@
+# -------------------------------------------------------------------------------------------------------------- changes
+
+# change OLD NEW: the fast way. $planes names the plane of NEW first, and it is changed first, so that a farm that moves
+# from one plane to the other is served throughout.
+change() {
+  case $planes in
+    *nft*ip*) nft_change "$1" "$2" && ipt_change "$1" "$2" ;;
+    *ip*nft*) ipt_change "$1" "$2" && nft_change "$1" "$2" ;;
+    *nft*) nft_change "$1" "$2" && { [ -z "$look_forward" ] || ipt_change "$1" "$2"; } ;;
+    *) ipt_change "$1" "$2" ;;
+  esac
+}
+
+# settle_with NEW: the sure way to NEW in place of the stored farms in $changed.
+settle_with() {
+  # shellcheck disable=SC2086 # a list of names without blanks
+  { stored $changed && cat "$1"; } >"$TMP/want" && settle "$TMP/want"
+}
+
+# reach OLD NEW WHAT: the fast way, else the sure way, else back to what is stored, and say so.
+reach() {
+  change "$1" "$2" && return
+  cp "$TMP/words" "$TMP/words.first"
+  : >"$TMP/words"
+  settle_with "$2" && return
+  [ -s "$TMP/words" ] || cp "$TMP/words.first" "$TMP/words"
+  reach_words=$(words)
+  : >"$TMP/words"
+  stored >"$TMP/want" && settle "$TMP/want" ||
+    fail 1 "ATTENTION: $3 failed ($reach_words) and going back failed too ($(words)): this gateway's farms are in an" \
+      "unknown state; mend the cause and run: netfilter-lb restore"
+  drop_pending
+  case $reach_words in
+    *"xtables lock"*) fail 5 "$3 failed: another program holds the xtables lock; the last good set stays in force, run this again" ;;
+    *"not supported"* | *"missing kernel module"* | *"Couldn't load match"* | *"can't initialize"* | *"does not exist (do you need to insmod"*)
+      fail 6 "$3 failed, the last good set stays in force; this gateway's kernel or tools lack something: $reach_words; load the kernel module or install a newer package" ;;
+  esac
+  fail 1 "$3 failed, the last good set stays in force; the kernel said: $reach_words"
+}
+
+drop_pending() { rm -f "$FARMS"/*.pending "$FARMS"/.*.new; }
+
+# recover: an earlier run was killed between its first and its last step. Go back to what is stored, where a service
+# that two files claim belongs to the newer.
+recover() {
+  mkdir -p "$TMP/lost"
+  set -- "$FARMS"/*.rules
+  [ -f "$1" ] || set -- /dev/null
+  survive "$TMP/lost" "$@" >"$TMP/want" && need_sets "$TMP/want" && settle "$TMP/want" ||
+    fail 1 "cannot put back the stored farms after an apply that was killed: $(words)"
+  store_lost
+  drop_pending
+}
+
+recover_if_killed() {
+  for recover_file in "$FARMS"/.*.new "$FARMS"/*.pending; do
+    [ -e "$recover_file" ] || [ -L "$recover_file" ] || continue
+    # Cut short before it had its name: the kernel was not touched yet.
+    case $recover_file in *.new) rm -f "$recover_file" ;; *) recover; return ;; esac
+  done
+}
+
+# store_lost: farms that lost services to another are stored without them.
+store_lost() {
+  for lost_file in "$TMP"/lost/*; do
+    [ -f "$lost_file" ] || continue
+    if [ -s "$lost_file" ]; then
+      place "$FARMS/${lost_file##*/}.rules" cat "$lost_file" || fail 1 "cannot write $FARMS/${lost_file##*/}.rules"
+    else
+      rm -f "$FARMS/${lost_file##*/}.rules"
+    fi
+  done
+  rm -rf "$TMP/lost"
+}

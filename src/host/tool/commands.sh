@@ -1,0 +1,248 @@
+# ------------------------------------------------------------------------------------------------------------- commands
+
+command_prepare() {
+  [ -z "$version" ] || [ "$version" = $PROTOCOL ] ||
+    fail 6 "the caller speaks version $version of the gateway protocol and this tool version $PROTOCOL: install the matching netfilter-lb"
+  need awk mawk
+  need sha256sum coreutils
+  begin
+  lock "prepare"
+  state_folders
+  forward net.ipv4.ip_forward
+  install_unit
+  prepare_file=$(stack_file "$owner")
+  [ -f "$prepare_file" ] || {
+    place "$prepare_file" echo "$owner" || fail 1 "cannot write $prepare_file: is /etc writable, and is there room?"
+  }
+  say "prepared for $owner"
+}
+
+# take_payload: all of standard input, before the lock: a slow sender must not hold others up.
+take_payload() {
+  cat >"$TMP/set" || fail 4 "cannot read the rule set of farm $farm from standard input"
+  need sha256sum coreutils
+  payload_hash=$(sha256sum <"$TMP/set")
+  if [ "${payload_hash%% *}" != "$sha256" ] || [ "$length" -eq 0 ]; then
+    payload_length=$(($(wc -c <"$TMP/set")))
+    [ "$payload_length" = "$length" ] ||
+      fail 4 "the rule set of farm $farm arrived with $payload_length bytes instead of $length: was the connection cut? Run this again"
+    fail 4 "the rule set of farm $farm has the SHA-256 ${payload_hash%% *} instead of $sha256: it was changed on the way, run this again"
+  fi
+  payload_fault=$(check_set "$TMP/set" "$farm")
+  [ -z "$payload_fault" ] || fail 4 "the rule set of farm $farm is damaged: $payload_fault"
+}
+
+# entry: the file as it is stored: where it came from, then the set, in which "web.farm" becomes "web.9f31c2d4" after the
+# set's hash. So chains of two versions stand side by side while the elements move from the one to the other, and a
+# chain in use never changes.
+entry() {
+  printf '# netfilter-lb: stored by "netfilter-lb apply", restored at boot; edits here are lost\n'
+  printf '# owner %s\n# sha256 %s\n# serial %s\n# applied %s\n' "$owner" "$sha256" "$serial" "$now"
+  sed "s/\(goto \|^.chain \)$short\.farm/\1$short.${sha256%"${sha256#????????}"}/g" "$TMP/set"
+}
+
+read_facts() {
+  stored_owner='' stored_sha='' serial=1 taken='' look_forward='' leaving='' planes='' ipv6=''
+  judge "$TMP/set" "$farm" "$owner" "$ssh" >"$TMP/facts" || fail 1 "cannot read the stored farms in $FARMS"
+  : >"$TMP/fresh"
+  while read -r fact value; do
+    case $fact in
+      refuse) fail 3 "$value" ;;
+      owner) stored_owner=$value ;;
+      sha) stored_sha=$value ;;
+      serial) serial=$value ;;
+      short) short=$value ;;
+      plane) planes="$planes $value" ;;
+      ipv6) ipv6=1 ;;
+      taken) taken="$taken $value" leaving=1 ;;
+      gone) look_forward=1 leaving=1 ;;
+      fresh) look_forward=1; echo "$value" >>"$TMP/fresh" ;;
+    esac
+  done <"$TMP/facts"
+}
+
+# need_sets FILE…: ipset, where a text has sets.
+need_sets() { ! grep -q '^create ' "$@" || need ipset ipset; }
+
+# need_planes FILE…: the programs that the planes in $planes call ("nft", "ip", "ip6"), and the texts.
+need_planes() {
+  need_sets "$@"
+  case $planes in *nft*) need nft nftables ;; esac
+  case "$planes " in *" ip "*) need iptables-restore iptables ;; esac
+  case "$planes " in *" ip6 "*) need ip6tables-restore iptables ;; esac
+}
+
+# planes_of FILE: which planes a text lives on.
+planes_of() {
+  planes=$(awk '/^# data-plane / { plane = $3 }
+    /^# service / { p = plane == "nftables" ? "nft" : ($3 ~ /:/ ? "ip6" : "ip"); if (!seen[p]++) printf " %s", p }' "$1")
+}
+
+# is_stored FILE: whether it still holds the set that came in, and not what somebody made of it by hand.
+is_stored() {
+  entry | sed '1,/^# applied /d' >"$TMP/named"
+  sed '1,/^# applied /d' "$1" | cmp -s - "$TMP/named"
+}
+
+command_apply() {
+  begin
+  take_payload
+  lock "apply $farm"
+  state_folders
+  recover_if_killed
+  read_facts
+  old=$FARMS/$farm.rules
+  [ -f "$old" ] || old=$TMP/none
+  need_planes "$old" "$TMP/set"
+  [ -z "$ipv6" ] || forward net.ipv6.conf.all.forwarding
+  if [ "$stored_sha" = "$sha256" ] && is_stored "$old" && look && drift "$old" "$farm"; then
+    if [ "$stored_owner" != "$owner" ]; then
+      place "$FARMS/$farm.rules" entry || fail 1 "cannot write $FARMS/$farm.rules: is /etc writable, and is there room?"
+    fi
+    say "unchanged: farm $farm"
+    return
+  fi
+  place "$FARMS/$farm.pending" entry ||
+    fail 1 "cannot write $FARMS/$farm.pending, nothing was changed: is /etc writable, and is there room?"
+  changed="$farm$taken"
+  new=$FARMS/$farm.pending
+  [ -z "$taken" ] || take_over
+  leaving_flows "$old" "$new" >"$TMP/leaving"
+  leaving_clients "$old" "$new" >"$TMP/clients"
+  if [ "$stored_sha" = "$sha256" ]; then repair; else reach "$old" "$new" "applying farm $farm"; fi
+  commit || fail 1 "the new set of farm $farm is in force, but $FARMS/$farm.rules cannot be written: the next boot would restore the old one"
+  [ -z "$leaving" ] || nft_sweep
+  forget_clients
+  forget_flows "$TMP/fresh"
+  forget_leaving
+  say "applied: farm $farm"
+  uncut "$TMP/set"
+  [ -z "$look_forward" ] || foreign_drops
+}
+
+# commit: the set that is in force is the stored one. After a take-over .pending stays until the farms that lost are
+# stored without their services, so that a kill in between is seen and put right.
+commit() {
+  [ -n "$taken" ] || { rename "$FARMS/$farm.pending" "$FARMS/$farm.rules"; return; }
+  place "$FARMS/$farm.rules" entry && store_lost && rm -f "$FARMS/$farm.pending"
+}
+
+# take_over: services that come from other farms of this stack move in the same swap: both sides of the change then
+# hold all farms that it touches.
+take_over() {
+  mkdir "$TMP/lost"
+  set --
+  for taken_farm in $taken; do set -- "$@" "$FARMS/$taken_farm.rules"; done
+  survive "$TMP/lost" "$@" "$new" >"$TMP/new" && cat "$old" "$@" >"$TMP/old" ||
+    fail 1 "cannot read the farms$taken, whose services farm $farm takes over"
+  old=$TMP/old new=$TMP/new
+}
+
+# repair: the bytes are the same but the kernel has drifted.
+repair() {
+  settle_with "$new" || reach "$old" "$new" "repairing farm $farm"
+}
+
+# take_away FARM…: their rules, then their files.
+take_away() {
+  changed="$*" look_forward=1
+  set --
+  for away_farm in $changed; do set -- "$@" "$FARMS/$away_farm.rules"; done
+  cat "$@" >"$TMP/old" && planes_of "$TMP/old" || fail 1 "cannot read $*, nothing was changed: is there room in /run?"
+  need_planes "$TMP/old"
+  leaving_flows "$TMP/old" "$TMP/none" >"$TMP/leaving"
+  reach "$TMP/old" "$TMP/none" "removing farm $changed"
+  rm -f "$@" || fail 1 "the rules of farm $changed are gone, but $* cannot be removed: is /etc writable?"
+  nft_sweep
+  forget_leaving
+  uncut "$TMP/old"
+}
+
+# bearer FILE: the owner that a stored farm names.
+bearer() { awk '/^# owner / { print $3; exit }' "$1"; }
+
+command_remove() {
+  [ -d "$FARMS" ] || { say "nothing to remove: farm $farm is not here"; return; }
+  begin
+  lock "remove $farm"
+  state_folders
+  recover_if_killed
+  [ -f "$FARMS/$farm.rules" ] || { say "nothing to remove: farm $farm is not here"; return; }
+  remove_bearer=$(bearer "$FARMS/$farm.rules")
+  [ "$remove_bearer" = "$owner" ] || { say "left alone: farm $farm belongs to $remove_bearer"; return; }
+  take_away "$farm"
+  say "removed: farm $farm"
+}
+
+command_retire() {
+  [ -d "$STATE" ] || { say "nothing to retire: this gateway holds no farms"; uninstall; return; }
+  begin
+  lock "retire"
+  state_folders
+  recover_if_killed
+  set --
+  for retire_file in "$FARMS"/*.rules; do
+    [ -f "$retire_file" ] && [ "$(bearer "$retire_file")" = "$owner" ] || continue
+    retire_file=${retire_file##*/}
+    set -- "$@" "${retire_file%.rules}"
+  done
+  [ $# -eq 0 ] || take_away "$@"
+  rm -f "$(stack_file "$owner")" || fail 1 "cannot remove $(stack_file "$owner"): is /etc writable?"
+  for retire_other in "$STACKS"/* "$FARMS"/*.rules; do
+    [ ! -e "$retire_other" ] || { say "retired: $owner; others still use this gateway"; return; }
+  done
+  : >"$TMP/want"
+  settle "$TMP/want" || fail 1 "cannot take away the shared rules: $(words)"
+  sysctls_back
+  remove_unit
+  rm -rf "$STATE" || fail 1 "cannot remove $STATE: is /etc writable?"
+  say "retired: $owner; the gateway is as it was before"
+  uninstall
+}
+
+uninstall() { [ -z "$uninstall" ] || rm -f "$SELF"; }
+
+command_restore() {
+  [ -d "$STATE" ] || { say "nothing to restore: this gateway holds no farms"; return; }
+  begin
+  lock "restore"
+  state_folders
+  recover
+  planes_of "$TMP/want"
+  need_planes "$TMP/want"
+  awk '/^# service / { print $3, $4, $5 }' "$TMP/want" >"$TMP/fresh"
+  forget_flows "$TMP/fresh"
+  # Last: a kernel that starts without IPv6 gets its farms all the same, and no packet is forwarded before its rules.
+  [ ! -f "$SYSCTL_OLD" ] || while read -r restore_key _; do forward "$restore_key"; done <"$SYSCTL_OLD"
+  say "restored: $(grep -c '^# farm ' "$TMP/want") farms"
+}
+
+# compare [FARM]: drift of what is stored, with the reasons why it could not be told.
+compare() {
+  stored >"$TMP/want" || fail 1 "cannot read the stored farms in $FARMS"
+  [ -z "${1:-}" ] || awk -v farm="$1" '/^# netfilter-lb: stored/ { held = ""; show = 0 }
+    /^# farm / { show = $3 == farm; if (show) printf "%s", held } { if (show) print; else held = held $0 "\n" }' "$TMP/want" >"$TMP/want.1"
+  look || fail 1 "cannot read the kernel's rules"
+  drift "$TMP/want${1:+.1}" "${1:-}"
+}
+
+command_verify() {
+  [ -d "$FARMS" ] || { [ -z "$farm" ] || fail 7 "farm $farm is not stored here"; say "in step: no farms"; return; }
+  begin
+  lock "verify"
+  [ -z "$farm" ] || [ -f "$FARMS/$farm.rules" ] || fail 7 "farm $farm is not stored here"
+  need unshare util-linux
+  compare "$farm"
+  case $? in
+    0) say "in step: ${farm:-all farms}" ;;
+    1)
+      say "drift (- is missing, + is extra):"
+      tr '\t' ' ' <"$TMP/drift"
+      fail 7 "the kernel does not hold what is stored (see the lines above): run netfilter-lb restore"
+      ;;
+    *)
+      verify_said=$(head -n 1 "$TMP/expected.said" 2>/dev/null)
+      fail 6 "cannot load the stored sets into an empty network namespace: ${verify_said:-is there room in /run?}"
+      ;;
+  esac
+}

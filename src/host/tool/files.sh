@@ -1,0 +1,55 @@
+# ------------------------------------------------------------------------------------------------------- files and lock
+
+# begin: a private folder in /run, which only root can write to. Folders of killed runs go.
+begin() {
+  for begin_left in /run/netfilter-lb.[0-9]*; do
+    case $begin_left in *'*' | "$TMP") ;; *) kill -0 "${begin_left##*.}" 2>/dev/null && continue ;; esac
+    [ ! -d "$begin_left" ] || rm -rf "$begin_left"
+  done
+  mkdir "$TMP" || fail 1 "cannot make the working folder $TMP: is /run writable?"
+  trap 'rm -rf "$TMP"' EXIT
+  : >"$TMP/words"
+  : >"$TMP/none"
+  now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+}
+
+# lock WHAT: one writer at a time. flock belongs to the open file, so a killed holder frees it at once. The file says
+# who holds it, for whoever waits in vain. flock -w is not everywhere, hence the loop.
+lock() {
+  need flock util-linux
+  # In braces: a redirection that fails on a special built-in would end the shell without a word.
+  { true 9>>"$LOCK"; } 2>/dev/null || fail 5 "cannot open the lock $LOCK: is /run writable?"
+  exec 9>>"$LOCK"
+  lock_tries=$((LOCK_WAIT * 10))
+  until flock -n 9; do
+    [ "$lock_tries" -gt 0 ] ||
+      fail 5 "waited $LOCK_WAIT s for the lock $LOCK, held by: $(cat "$LOCK"); run this again when that has ended"
+    if sleep 0.1 2>/dev/null; then lock_tries=$((lock_tries - 1)); else sleep 1; lock_tries=$((lock_tries - 10)); fi
+  done
+  printf '%s, pid %s, owner %s, since %s\n' "$1" "$$" "${owner:-none}" "$now" >"$LOCK"
+}
+
+# state_folders: made by nobody but us; a symbolic link in their place is not followed.
+state_folders() {
+  for state_folder in "$STATE" "$FARMS" "$STACKS"; do
+    [ ! -L "$state_folder" ] || fail 1 "$state_folder is a symbolic link: remove it and run this again"
+    [ -d "$state_folder" ] || mkdir "$state_folder" || fail 1 "cannot make $state_folder: is /etc writable?"
+  done
+}
+
+# place TO COMMAND…: TO has what COMMAND prints, or stays as it was. The copy is made beside TO with O_EXCL (set -C), so
+# that no link is followed, reaches the disk before its name does, and a full disk shows here and not half-way.
+place() {
+  place_to=$1 place_new=${1%/*}/.${1##*/}.new
+  shift
+  if [ -e "$place_new" ] || [ -L "$place_new" ]; then rm -f "$place_new" || return 1; fi
+  (set -C && "$@" >"$place_new") && { sync "$place_new" 2>/dev/null || :; } && rename "$place_new" "$place_to" && return
+  rm -f "$place_new"
+  return 1
+}
+
+# rename FROM TO: rename(2) and never "into the folder that TO points to".
+rename() {
+  if [ -L "$2" ]; then rm -f "$2" || return 1; fi
+  [ ! -d "$2" ] && mv -f "$1" "$2"
+}

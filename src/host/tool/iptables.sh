@@ -1,0 +1,182 @@
+# ------------------------------------------------------------------------------------------------------------- iptables
+
+# ipt FAMILY [SUFFIX]: the command of a family, in whatever variant (legacy, nft) the gateway uses.
+ipt() { case $1 in ip) echo "iptables${2:-}" ;; *) echo "ip6tables${2:-}" ;; esac; }
+
+# ipt_plan FAMILY HOOKS OLD REST NEW: prints the one restore that leads from OLD to NEW beside REST. The shared chains
+# are filled again from everything that is to be (which heals them), the farm's own from NEW.
+#   layout nat: guards and accepts of old and new; nat; then mangle and filter without what leaves.
+#   zevenet: a mark must find its translation at every moment, so nat first learns the new marks and keeps the old.
+# On an nftables gateway whose FORWARD drops, an accept in another table ends nothing: it must stand in FORWARD itself.
+ipt_plan() {
+  awk -v family="$1" "$AWK_SERVICE"'
+  function is_shared(chain) { return chain ~ /^NFLB-[A-Z]+$/ }
+  function add(table, chain, line) { want[table, chain, line] = 1; new_line[table, chain, ++new_count[table, chain]] = line }
+  function add_once(table, chain, line) { if (!((table, chain, line) in want)) add(table, chain, line) }
+  function opened(service,    w) {
+    split(service, w, " ")
+    if ((w[1] ~ /:/ ? "ip6" : "ip") != family) return
+    sub(/-/, ":", w[3])
+    add_once("filter", "NFLB-FORWARD", "-A NFLB-FORWARD" (w[2] == "all" ? "" : " -p " w[2]) \
+      " -m conntrack --ctstate DNAT --ctorigdst " w[1] (w[3] == ":" || w[3] == "0:65535" ? "" : " --ctorigdstport " w[3]) " -j ACCEPT")
+  }
+  /^# data-plane / { plane = $3; section = ""; if ($4 == "zevenet" && role != "rest") zevenet = 1; next }
+  /^# service / { if (plane == "nftables" && role != "old" && closed) opened($3 " " $4 " " $5); next }
+  /^# ip6?$/ { section = $2; next }
+  plane == "nftables" { next }
+  /^\*/ { table = substr($1, 2); next }
+  section != family { next }
+  role == "hooks" {
+    if (table == "filter" && ($0 ~ /^(:|-P )FORWARD DROP/ || $0 ~ /^-A FORWARD .*-j (DROP|REJECT)/)) closed = 1
+    if ($1 == "-A") {
+      place[table, $2]++
+      if ($0 == "-A " $2 " -j NFLB-" $2) { jumps[table, $2]++; if (place[table, $2] == 1) first[table, $2] = 1 }
+    }
+    next
+  }
+  role == "rest" { if ($1 == "-A" && is_shared($2)) add_once(table, $2, $0); next }
+  /^:NFLB-/ {
+    chain = substr($1, 2)
+    if (role == "new" && !is_shared(chain)) { new_own[table, ++news[table]] = chain; is_new[table, chain] = 1 }
+    else if (role == "old" && !is_shared(chain)) old_own[table, ++olds[table]] = chain
+    else if (role == "old") had[table, chain] = 1
+  }
+  /^-A NFLB-/ && role == "old" { old_line[table, $2, ++old_count[table, $2]] = $0; if (is_shared($2)) had[table, $2] = 1 }
+  /^-A NFLB-/ && role == "new" { if (is_shared($2)) add_once(table, $2, $0); else add(table, $2, $0) }
+  function emit(line) { out[++outs] = line }
+  # The lines of a chain: what is to be, and behind it, unless that is all, what was. A farm that takes a service over may
+  # not know the marks of the farm that had it: what it leaves (-j for -g) goes on to that one.
+  function fill(table, chain, final,    i, line) {
+    for (i = 1; i <= new_count[table, chain]; i++) {
+      line = new_line[table, chain, i]
+      if (!final && is_shared(chain)) sub(/ -g /, " -j ", line)
+      emit(line)
+    }
+    for (i = 1; i <= old_count[table, chain] && !final; i++)
+      if (!((table, chain, old_line[table, chain, i]) in want)) emit(old_line[table, chain, i])
+  }
+  # A shared chain and the jump to it, which is the first rule of its hook. A chain without a line goes.
+  function shared_block(table, hook, final,    chain, lines) {
+    chain = "NFLB-" hook
+    lines = new_count[table, chain] + (final ? 0 : old_count[table, chain])
+    if (!lines && !(final && (had[table, chain] || jumps[table, hook]))) return
+    emit(":" chain " - [0:0]")
+    fill(table, chain, final)
+    if (lines && jumps[table, hook] == 1 && first[table, hook]) return
+    for (; jumps[table, hook] > 0; jumps[table, hook]--) emit("-D " hook " -j " chain)
+    if (!lines) { emit("-X " chain); return }
+    emit("-I " hook " 1 -j " chain)
+    jumps[table, hook] = first[table, hook] = 1
+  }
+  # One block. final: what is to be and nothing more; otherwise what was stays behind it.
+  function block(table, final,    i, n, hooks) {
+    outs = 0
+    for (i = 1; i <= news[table]; i++) emit(":" new_own[table, i] " - [0:0]")
+    for (i = 1; i <= olds[table]; i++) if (!((table, old_own[table, i]) in is_new)) emit(":" old_own[table, i] " - [0:0]")
+    n = split("PREROUTING INPUT FORWARD OUTPUT POSTROUTING", hooks, " ")
+    for (i = 1; i <= n; i++) shared_block(table, hooks[i], final)
+    for (i = 1; i <= news[table]; i++) fill(table, new_own[table, i], final)
+    for (i = 1; i <= olds[table]; i++) {
+      if ((table, old_own[table, i]) in is_new) continue
+      if (final) emit("-X " old_own[table, i])
+      else fill(table, old_own[table, i], final)
+    }
+    print_block(table)
+  }
+  # Only the guards of mangle, of old and new.
+  function guards() { outs = 0; shared_block("mangle", "INPUT"); shared_block("mangle", "FORWARD"); print_block("mangle") }
+  function print_block(table,    i) {
+    if (!outs) return
+    print "*" table
+    for (i = 1; i <= outs; i++) print out[i]
+    print "COMMIT"
+  }
+  END {
+    for (id in old_line) {
+      split(id, w, SUBSEP)
+      if (is_shared(w[2]) && !((w[1], w[2], old_line[id]) in want)) leaves[w[1]] = 1
+    }
+    early = zevenet || leaves["mangle"]
+    # What binds a helper comes first: nat ends what can still be said about a new connection.
+    block("raw", !leaves["raw"])
+    if (early) guards(); else block("mangle", 1)
+    block("filter", !leaves["filter"])
+    block("nat", !zevenet)
+    if (early) block("mangle", 1)
+    if (zevenet) block("nat", 1)
+    if (leaves["filter"]) block("filter", 1)
+    if (leaves["raw"]) block("raw", 1)
+  }' role=hooks "$2" role=old "$3" role=rest "$4" role=new "$5"
+}
+
+# ipt_hooks FAMILY FILE…: the built-in chains that the texts hang on, as they are now, in the form of iptables-save.
+ipt_hooks() {
+  ipt_command=$(ipt "$1")
+  printf '# data-plane iptables\n# %s\n' "$1"
+  awk -v family="$1" '/^# ip6?$/ { section = $2 } /^# data-plane / { section = "" } /^\*/ { table = substr($1, 2) }
+    section == family && /^-A NFLB-[A-Z]+ / { print table, substr($2, 6) }
+    END { print "filter FORWARD" }' "$2" "$3" "$4" | sort -u | while read -r ipt_table ipt_chain; do
+    echo "*$ipt_table"
+    "$ipt_command" -w 10 -t "$ipt_table" -S "$ipt_chain" || exit 1
+  done
+}
+
+# ipt_run FAMILY FILE: tests the whole, then commits it. The test comes first because a restore is atomic in each table
+# but not across tables.
+ipt_run() {
+  [ -s "$2" ] || return 0
+  ipt_command=$(ipt "$1" -restore)
+  "$ipt_command" --wait 10 --noflush --test <"$2" >/dev/null 2>>"$TMP/words" &&
+    "$ipt_command" --wait 10 --noflush <"$2" >/dev/null 2>>"$TMP/words"
+}
+
+# forward_matters FAMILY: does iptables' FORWARD drop, or does it still hold a jump of ours? The legacy command is not
+# asked where its table is not loaded, because asking loads it.
+forward_matters() {
+  forward_command=$(ipt "$1")
+  command -v "$forward_command" >/dev/null 2>&1 || return 1
+  case $("$forward_command" -V 2>/dev/null) in
+    *legacy*) grep -qsx filter "/proc/net/${1}_tables_names" || return 1 ;;
+  esac
+  "$forward_command" -w 10 -S FORWARD 2>/dev/null | grep -qE '^-P FORWARD DROP|-j (DROP|REJECT|NFLB-FORWARD)'
+}
+
+# ipt_change OLD NEW: for each family that is touched, one restore. $changed: the farms that REST is without.
+ipt_change() {
+  sets_plan "$1" "$2" && sets_before || return 1
+  for ipt_family in ip ip6; do
+    case "$planes " in
+      *" $ipt_family "*) ;;
+      # A farm that lost its services of a family to another still has its chains there.
+      *) grep -qx "# $ipt_family" "$1" "$2" || { [ -n "$look_forward" ] && forward_matters "$ipt_family"; } || continue ;;
+    esac
+    # shellcheck disable=SC2086 # a list of names without blanks
+    stored $changed >"$TMP/rest" || return 1
+    ipt_hooks "$ipt_family" "$1" "$TMP/rest" "$2" >"$TMP/hooks" 2>>"$TMP/words" || return 1
+    ipt_plan "$ipt_family" "$TMP/hooks" "$1" "$TMP/rest" "$2" >"$TMP/restore.$ipt_family" &&
+      ipt_run "$ipt_family" "$TMP/restore.$ipt_family" || return 1
+  done
+  sets_after
+}
+
+ipt_settle() {
+  sets_plan "$TMP/kernel" "$1" && sets_before || return 1
+  for ipt_family in ip ip6; do
+    grep -qx "# $ipt_family" "$TMP/kernel" || continue
+    ipt_plan "$ipt_family" "$TMP/kernel" "$TMP/kernel" "$TMP/none" "$1" >"$TMP/restore.$ipt_family" &&
+      ipt_run "$ipt_family" "$TMP/restore.$ipt_family" || return 1
+  done
+  sets_after
+}
+
+# foreign_drops: chains on the forward hook that drop by policy and that no rule of ours can open: an accept in one
+# table ends nothing for the others.
+foreign_drops() {
+  command -v nft >/dev/null 2>&1 || return 0
+  nft list chains 2>/dev/null | awk '
+    /^table / { family = $2; table = $3 }
+    /^\tchain / { chain = $2 }
+    /hook forward .*policy drop/ && !(family ~ /^ip6?$/ && table == "filter" && chain == "FORWARD") && family ~ /^(ip|ip6|inet)$/ {
+      print "the chain " family " " table " " chain " drops forwarded packets by policy: let the farms through there (ct status dnat accept)"
+    }'
+}

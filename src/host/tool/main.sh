@@ -1,0 +1,64 @@
+# --------------------------------------------------------------------------------------------------------- command line
+
+parse() {
+  owner='' length='' sha256='' ssh='' version='' farm='' json='' uninstall=''
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --json) json=1; shift; continue ;;
+      --uninstall) uninstall=1; shift; continue ;;
+      --owner | --length | --sha256 | --ssh | --version) [ $# -gt 1 ] || fail 2 "$1 wants a value: see netfilter-lb help" ;;
+      -*) fail 2 "unknown option $1: see netfilter-lb help" ;;
+      *) [ -z "$farm" ] || fail 2 "one farm at a time, not \"$farm\" and \"$1\""; farm=$1; shift; continue ;;
+    esac
+    case $1 in
+      --owner) owner=$2 ;; --length) length=$2 ;; --sha256) sha256=$2 ;; --ssh) ssh=$2 ;; --version) version=$2 ;;
+    esac
+    shift 2
+  done
+  # Patterns of the shell, not grep: a newline in a name cannot slip through, and nothing is started.
+  case $farm in
+    '') ;;
+    [!A-Za-z]* | *[!A-Za-z0-9_-]* | *[_-] | *[_-][_-]*) bad_farm=1 ;;
+  esac
+  [ -z "${bad_farm:-}" ] && [ ${#farm} -le 63 ] ||
+    fail 2 "\"$farm\" is no farm name: letters and digits, - or _ between them, a letter first, at most 63"
+  case $owner in
+    '') ;;
+    *[!A-Za-z0-9_.:@%/-]* | /* | */ | *//* | */*/*/*) bad_owner=1 ;;
+    */*/*) ;;
+    *) bad_owner=1 ;;
+  esac
+  [ -z "${bad_owner:-}" ] && [ ${#owner} -le 250 ] ||
+    fail 2 "\"$owner\" is no owner: PROJECT/STACK/GATEWAY of letters, digits and _ . : @ % -, at most 250"
+  case $version in *[!0-9]*) fail 2 "--version wants a number, not \"$version\"" ;; esac
+}
+
+wants_farm() { [ -n "$farm" ] || fail 2 "which farm? See netfilter-lb help"; }
+wants_owner() { [ -n "$owner" ] || fail 2 "--owner PROJECT/STACK/GATEWAY is missing: see netfilter-lb help"; }
+wants_root() { [ -w /run ] || fail 1 "this needs root and a writable /run: run it by sudo"; }
+
+main() {
+  [ $# -gt 0 ] || { usage >&2; exit 2; }
+  main_command=$1
+  shift
+  case $LOCK_WAIT in *[!0-9]* | 0?*) fail 2 "NETFILTER_LB_LOCK_WAIT wants a number of seconds, not \"$LOCK_WAIT\"" ;; esac
+  parse "$@"
+  case $main_command in
+    help | --help | -h) usage; return ;;
+    version | --version) say "netfilter-lb protocol $PROTOCOL"; return ;;
+    prepare | retire) wants_owner ;;
+    remove) wants_farm; wants_owner ;;
+    apply)
+      wants_farm; wants_owner
+      case $length in '' | *[!0-9]*) fail 2 "--length wants the number of bytes of the rule set, not \"$length\"" ;; esac
+      case $sha256 in *[!0-9a-f]*) sha256='' ;; esac
+      [ ${#sha256} -eq 64 ] || fail 2 "--sha256 wants 64 hex digits"
+      ;;
+    restore | status | list | verify) ;;
+    *) fail 2 "unknown command \"$main_command\": see netfilter-lb help" ;;
+  esac
+  wants_root
+  "command_$main_command"
+}
+
+main "$@"

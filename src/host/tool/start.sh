@@ -1,0 +1,83 @@
+#!/bin/sh
+# netfilter-lb: holds the load-balancer farms of one Linux gateway.
+#
+# It reads a farm's rule set (docs/rule-set.md), brings the kernel from the set that is in force to the new one without
+# a packet going astray, and keeps the set in /etc/netfilter-lb for the next boot. Whatever goes wrong, the last good set
+# stays in force: sets are declarative, so going back is the same walk with the two ends exchanged.
+#
+# Two ways lead from one set to another:
+#   change  the fast one: works out the steps from the stored text and never looks at the kernel;
+#   settle  the sure one: reads the kernel, compares it with the text, repairs. Taken at boot, after a failure, and
+#           after an apply that was killed.
+#
+# Plain POSIX sh and awk: it must run under dash and busybox ash.
+#
+# Programs for awk stand in single quotes, and "a && b || c" has a c that ends the run or does nothing:
+# shellcheck disable=SC2016,SC2015
+
+set -u
+umask 077
+export LC_ALL=C
+# A non-interactive ssh often comes without the sbin folders. Behind sudo the caller's PATH does not count: whoever may
+# run this tool and nothing else must not choose its awk, and sudoers may be without secure_path.
+PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin"
+[ -z "${SUDO_UID:-}" ] || PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# A cut connection (HUP, then writes into a closed pipe) must not stop a commit in the middle.
+trap '' HUP PIPE
+
+PROTOCOL=1
+STATE=/etc/netfilter-lb
+FARMS=$STATE/farms
+STACKS=$STATE/stacks
+SYSCTL_OLD=$STATE/sysctl.old
+SYSCTL_FILE=/etc/sysctl.d/90-netfilter-lb.conf
+UNIT=/etc/systemd/system/netfilter-lb.service
+UNIT_LINK=/etc/systemd/system/multi-user.target.wants/netfilter-lb.service
+LOCK=/run/netfilter-lb.lock
+# A program of many farms applies up to 64 of them at a time on a large machine.
+LOCK_WAIT=${NETFILTER_LB_LOCK_WAIT:-120}
+TMP=/run/netfilter-lb.$$
+SELF=/usr/local/sbin/netfilter-lb
+
+# ---------------------------------------------------------------------------------------------------------- messages
+
+# say: a closed standard output is no reason to fail (the caller may be gone while we finish).
+say() { printf '%s\n' "$*" 2>/dev/null || :; }
+warn() { printf 'netfilter-lb: %s\n' "$*" >&2 2>/dev/null || :; }
+fail() { fail_code=$1; shift; warn "$*"; exit "$fail_code"; }
+
+usage() {
+  cat <<EOF
+netfilter-lb holds the load-balancer farms of this gateway.
+
+  netfilter-lb prepare --owner PROJECT/STACK/GATEWAY [--version N]
+  netfilter-lb apply FARM --owner PROJECT/STACK/GATEWAY --length BYTES --sha256 HEX [--ssh "\$SSH_CONNECTION"] < SET
+  netfilter-lb remove FARM --owner PROJECT/STACK/GATEWAY
+  netfilter-lb retire --owner PROJECT/STACK/GATEWAY [--uninstall]
+  netfilter-lb restore            bring back every stored farm (the boot calls it)
+  netfilter-lb status [FARM] [--json]
+                                  farms, their owners, whether the kernel still has what is stored, and what each backend
+                                  got: connections since its farm came (in iptables: since the farm last changed), and
+                                  what connection tracking has of it now
+  netfilter-lb list               one line a farm: FARM OWNER DATA-PLANE
+  netfilter-lb verify [FARM]      compare the kernel with what is stored
+  netfilter-lb version | help
+
+Exit codes: 0 done; 1 failed, the last good set is still in force; 2 usage; 3 refused (owner, claimed service, SSH);
+4 damaged rule set (length, hash, header); 5 another netfilter-lb or iptables holds the lock; 6 something is missing on
+the gateway; 7 verify found drift.
+
+The lock is waited for $LOCK_WAIT seconds (NETFILTER_LB_LOCK_WAIT). State: $STATE, one file a farm.
+EOF
+}
+
+# need COMMAND PACKAGE: say what is missing and which package brings it, before anything is touched.
+need() {
+  command -v "$1" >/dev/null 2>&1 || fail 6 "$1 is not installed here: install the package $2 and run this again"
+}
+
+# words: what nft or iptables said, on one line.
+words() {
+  awk '/^[[:space:]]*\^/ || /^Try / || /^$/ { next } { sub(/^\/[^ ]*: /, ""); text = text (text == "" ? "" : " / ") $0 }
+    END { print substr(text, 1, 400) }' "$TMP/words"
+}
