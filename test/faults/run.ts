@@ -1,0 +1,29 @@
+/**
+ * Runs every fault of the catalogue with its long sweeps and writes docs/reliability.md:
+ *
+ *     npm run faults             all of them
+ *     npm run faults -- 1 27     some of them; the page is left as it is
+ */
+
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT } from "../support/engine/engine";
+
+const numbers = process.argv.slice(2);
+const files = readdirSync(join(ROOT, "test"), { recursive: true, encoding: "utf8" })
+  .filter((path) => path.endsWith(".test.ts"))
+  .map((path) => join("test", path))
+  .filter((path) => /^\s*fault\(/m.test(readFileSync(join(ROOT, path), "utf8")));
+const pattern = `fault (${numbers.length === 0 ? "\\d+" : numbers.join("|")}),`;
+
+const { status } = spawnSync(
+  "npx",
+  ["vitest", "run", "--reporter=./test/faults/reporter.ts", "--testNamePattern", pattern, ...files],
+  {
+    cwd: ROOT,
+    stdio: "inherit",
+    env: { ...process.env, FAULTS: "long", ...(numbers.length === 0 && { FAULTS_PAGE: "write" }) },
+  },
+);
+process.exitCode = status ?? 1;
