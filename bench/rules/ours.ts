@@ -20,8 +20,8 @@ function ruleSetsOf(scenery: Scenery, target: TargetSpec): string[] {
 
 /** The shared table and all farms, as one input of nft. */
 export function nftablesText(ruleSets: readonly string[]): string {
-  const [base = ""] = nftablesBase().split(/^table ip6 /m);
-  return base + ruleSets.join("");
+  const text = ruleSets.join("");
+  return nftablesBase(text) + text;
 }
 
 /** All farms as one input of iptables-restore, with the shared chains and the jumps that the tool adds. */

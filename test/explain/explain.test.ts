@@ -109,7 +109,7 @@ describe.each(TARGETS)("%s", (_, target) => {
   test("every rule of a trace stands in the text, or in the table that all farms share", () => {
     const spec = { ...equal(11), sourceNat: "masquerade" };
     const { ruleSet } = compile("web", spec, target);
-    const base = nftablesBase();
+    const base = nftablesBase(ruleSet);
     const { steps, possible } = explain("web", spec, PACKET, target);
     for (const { rule, table } of [...steps, ...possible.flatMap((one) => one.steps)]) {
       expect(table).not.toBe("conntrack");

@@ -18,9 +18,19 @@ export function inEmptyNamespace(script: string, input: string): string {
   }
 }
 
-/** The table that all farms share on an nftables gateway: the tool's own text. */
-export function nftablesBase(): string {
-  const base = /^nft_base\(\) \{\n[\s\S]*?^EOF\n\}$/m.exec(toolText())?.[0];
-  if (base === undefined) throw new Error("the tool has no nft_base");
-  return execFileSync("sh", ["-euc", `${base}\nnft_base ip\nnft_base ip6`], { encoding: "utf8" });
+/** The table that all farms share on an nftables gateway, as the tool writes it for these rule sets. */
+export function nftablesBase(ruleSets: string): string {
+  const script = `${shellFunction("nft_maps")}\n${shellFunction("nft_base")}
+    set=$(cat)
+    for family in ip ip6; do
+      maps=$(echo "$set" | nft_maps $family -)
+      [ -z "$maps" ] || echo "$maps" | nft_base $family
+    done`;
+  return execFileSync("sh", ["-euc", script], { input: ruleSets, encoding: "utf8" });
+}
+
+function shellFunction(name: string): string {
+  const text = new RegExp(`^${name}\\(\\) \\{\\n[\\s\\S]*?^\\}$`, "m").exec(toolText())?.[0];
+  if (text === undefined) throw new Error(`the tool has no ${name}`);
+  return text;
 }

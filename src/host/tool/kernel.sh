@@ -115,7 +115,9 @@ drift() {
   : >"$TMP/drift"
   command -v unshare >/dev/null 2>&1 || return 6
   nft_plan "$TMP/none" "$1" || return 6
-  while read -r drift_family; do nft_base "$drift_family"; done <"$TMP/families" >"$TMP/expected.base"
+  while read -r drift_family; do
+    nft_maps "$drift_family" "$1" "$TMP/kernel" | nft_base "$drift_family"
+  done <"$TMP/families" >"$TMP/expected.base"
   cat "$TMP/expected.base" "$TMP/nft.1" "$TMP/nft.2" "$TMP/nft.3" >"$TMP/expected.nft" || return 6
   # The policy of FORWARD decides about our accepts, so the empty kernel must be told of it; our jumps must not.
   grep -v -e '-j NFLB-' "$TMP/kernel" >"$TMP/policy"

@@ -1,74 +1,63 @@
 # ------------------------------------------------------------------------------------------------------------- nftables
 
-# nft_base FAMILY: the table that all farms share. Maps and hooks come first, then the rules of the hooks from scratch,
-# so that the text may be run on a table that is there in part.
+# nft_maps FAMILY FILE…: the shared maps and sets that a family needs: those that a text has elements for, or has itself.
+nft_maps() {
+  nft_family=$1; shift
+  awk -v family="$nft_family" '
+    /^# data-plane / { of = "" }
+    /^table / { of = $2 }
+    /^add element / { if ($3 == family) need[$5] = 1 }
+    /^\t(map|set) [a-z_]+ \{/ { if (of == family) need[$2] = 1 }
+    END { for (name in need) print name }' "$@" | sort
+}
+
+# nft_base FAMILY: the table that all farms share, with the maps and sets that standard input names, and no look-up more: each
+# costs every new connection. Objects and hooks come first, then the rules of the hooks from scratch, so that the text may
+# be run on a table that is there in part.
 nft_base() {
-  case $1 in ip) nft_type=ipv4_addr ;; *) nft_type=ipv6_addr ;; esac
-  nft_key="$nft_type . inet_proto . inet_service"
-  cat <<EOF
-table $1 netfilter_lb {
-	map services { type $nft_key : verdict; }
-	map ranges { type $nft_key : verdict; flags interval; }
-	map addresses { type $nft_type : verdict; }
-	map interface_services { type ifname . $nft_key : verdict; }
-	map interface_ranges { type ifname . $nft_key : verdict; flags interval; }
-	map interface_addresses { type ifname . $nft_type : verdict; }
-	set guarded { type $nft_key; }
-	set guarded_ranges { type $nft_key; flags interval; }
-	set guarded_addresses { type $nft_type; }
-	set interface_guarded { type ifname . $nft_key; }
-	set interface_guarded_ranges { type ifname . $nft_key; flags interval; }
-	set interface_guarded_addresses { type ifname . $nft_type; }
-	map sources { type $nft_key : verdict; }
-	map source_ranges { type $nft_key : verdict; flags interval; }
-	map source_addresses { type $nft_type : verdict; }
-	chain translate { type nat hook prerouting priority -100; policy accept; }
-	chain output { type nat hook output priority -100; policy accept; }
-	chain guard { type filter hook prerouting priority -90; policy accept; }
-	chain output_guard { type filter hook output priority -90; policy accept; }
-	chain source { type nat hook postrouting priority 100; policy accept; }
-}
-flush chain $1 netfilter_lb translate
-flush chain $1 netfilter_lb output
-flush chain $1 netfilter_lb guard
-flush chain $1 netfilter_lb output_guard
-flush chain $1 netfilter_lb source
-table $1 netfilter_lb {
-	chain translate {
-		$1 daddr . meta l4proto . th dport vmap @services
-		$1 daddr . meta l4proto . th dport vmap @ranges
-		$1 daddr vmap @addresses
-		iifname . $1 daddr . meta l4proto . th dport vmap @interface_services
-		iifname . $1 daddr . meta l4proto . th dport vmap @interface_ranges
-		iifname . $1 daddr vmap @interface_addresses
-	}
-	chain output {
-		$1 daddr . meta l4proto . th dport vmap @services
-		$1 daddr . meta l4proto . th dport vmap @ranges
-		$1 daddr vmap @addresses
-	}
-	chain guard {
-		ct status dnat accept
-		$1 daddr . meta l4proto . th dport @guarded drop
-		$1 daddr . meta l4proto . th dport @guarded_ranges drop
-		$1 daddr @guarded_addresses drop
-		iifname . $1 daddr . meta l4proto . th dport @interface_guarded drop
-		iifname . $1 daddr . meta l4proto . th dport @interface_guarded_ranges drop
-		iifname . $1 daddr @interface_guarded_addresses drop
-	}
-	chain output_guard {
-		ct status dnat accept
-		$1 daddr . meta l4proto . th dport @guarded drop
-		$1 daddr . meta l4proto . th dport @guarded_ranges drop
-		$1 daddr @guarded_addresses drop
-	}
-	chain source {
-		ct status dnat meta l4proto { tcp, udp, sctp } ct original $1 daddr . meta l4proto . ct original proto-dst vmap @sources
-		ct status dnat meta l4proto { tcp, udp, sctp } ct original $1 daddr . meta l4proto . ct original proto-dst vmap @source_ranges
-		ct status dnat ct original $1 daddr vmap @source_addresses
-	}
-}
-EOF
+  awk -v family="$1" '
+  function place(name) { return name ~ /guarded/ ? "guard" : (name ~ /source/ ? "source" : "translate") }
+  function by_address(name) { return name ~ /addresses$/ }
+  function by_interface(name) { return name ~ /^interface_/ }
+  function declared(name,    type) {
+    type = family == "ip" ? "ipv4_addr" : "ipv6_addr"
+    if (by_interface(name)) type = "ifname . " type
+    if (!by_address(name)) type = type " . inet_proto . inet_service"
+    return (place(name) == "guard" ? "set " name " { type " type : "map " name " { type " type " : verdict") \
+      ";" (name ~ /ranges$/ ? " flags interval;" : "") " }"
+  }
+  function asked(name) {
+    if (place(name) == "source")
+      return "ct status dnat " (by_address(name) ? "ct original " family " daddr" : \
+        "meta l4proto { tcp, udp, sctp } ct original " family " daddr . meta l4proto . ct original proto-dst") " vmap @" name
+    return (by_interface(name) ? "iifname . " : "") family " daddr" (by_address(name) ? "" : " . meta l4proto . th dport") \
+      (place(name) == "guard" ? " @" name " drop" : " vmap @" name)
+  }
+  function chain(name, hook, where, local,    i, text) {
+    for (i = 1; i <= names; i++)
+      if (($i in need) && place($i) == where && !(local && by_interface($i))) text = text "\t\t" asked($i) "\n"
+    if (text == "") return
+    hooks = hooks "\tchain " name " { type " hook "; policy accept; }\n"
+    flushes = flushes "flush chain " family " netfilter_lb " name "\n"
+    rules = rules "\tchain " name " {\n" (where == "guard" ? "\t\tct status dnat accept\n" : "") text "\t}\n"
+  }
+  { need[$1] = 1 }
+  END {
+    # Exact ones first: they are what most connections are for.
+    $0 = "services ranges addresses interface_services interface_ranges interface_addresses" \
+      " guarded guarded_ranges guarded_addresses interface_guarded interface_guarded_ranges interface_guarded_addresses" \
+      " sources source_ranges source_addresses"
+    names = NF
+    print "table " family " netfilter_lb {"
+    for (i = 1; i <= names; i++) if ($i in need) print "\t" declared($i)
+    chain("translate", "nat hook prerouting priority -100", "translate")
+    chain("output", "nat hook output priority -100", "translate", 1)
+    chain("guard", "filter hook prerouting priority -90", "guard")
+    chain("output_guard", "filter hook output priority -90", "guard", 1)
+    chain("source", "nat hook postrouting priority 100", "source")
+    printf "%s}\n%s", hooks, flushes
+    if (rules != "") printf "table %s netfilter_lb {\n%s}\n", family, rules
+  }'
 }
 
 # A farm's own map, set or helper, in a table of a rule set or of the kernel's text: how commands name it, "map ip
@@ -209,9 +198,10 @@ nft_settle() {
   : >"$TMP/base"
   nft_plan "$TMP/kernel" "$1" || return 1
   while read -r nft_family; do
-    if ! grep -q "^table $nft_family netfilter_lb {" "$TMP/kernel" ||
-      grep -q "^[-+] base	$nft_family " "$TMP/drift"; then
-      nft_base "$nft_family" >>"$TMP/base"
+    nft_maps "$nft_family" "$TMP/kernel" >"$TMP/maps.live"
+    nft_maps "$nft_family" "$TMP/kernel" "$1" >"$TMP/maps"
+    if ! cmp -s "$TMP/maps.live" "$TMP/maps" || grep -q "^[-+] base	$nft_family " "$TMP/drift"; then
+      nft_base "$nft_family" <"$TMP/maps" >>"$TMP/base"
     fi
   done <"$TMP/families"
   # A chain or an object that is wanted and there, with the wrong content. (One that is not wanted at all just goes.) With a
