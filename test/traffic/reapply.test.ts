@@ -1,4 +1,5 @@
-import { expect, it } from "vitest";
+import { expect } from "vitest";
+import { fault, sweep } from "../faults/fault";
 import { ALL_BUT_ZEVENET, eachPlane, movedBetween, type Plane } from "./plane";
 
 /**
@@ -8,13 +9,14 @@ import { ALL_BUT_ZEVENET, eachPlane, movedBetween, type Plane } from "./plane";
  * `RELOADS=1000` makes it a long run of that many changes for each plane; the numbers go to standard output.
  */
 const LONG = process.env.RELOADS === undefined ? undefined : Number(process.env.RELOADS);
-const CHANGES = LONG ?? 12;
+const CHANGES = LONG ?? sweep(12, 100);
 const STICKY = "203.0.113.20";
 const MEMBERS = 5;
 
 eachPlane({ planes: ALL_BUT_ZEVENET, backends: MEMBERS, serve: { tcp: [80, 8080] } }, (plane) => {
-  it(
-    `${CHANGES} changes`,
+  fault(
+    39,
+    plane.label,
     async () => {
       const clients = plane.clients(100);
       await change(plane, 0);
@@ -75,6 +77,15 @@ eachPlane({ planes: ALL_BUT_ZEVENET, backends: MEMBERS, serve: { tcp: [80, 8080]
       expect(broken).toBeLessThanOrEqual(begun);
       expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(begun + 1);
       expect(turns.length).toBeGreaterThan(10 * CHANGES);
+      const legacy = plane.label === "iptables-legacy" ? " (legacy: of each of a change's two commits)" : "";
+      return {
+        done: `${CHANGES} changes of a farm that takes turns, and of one with affinity, under load`,
+        held:
+          `${turns.length} turns of 5 backends, ${counts.join("/")}; ${broken} rounds began anew, at most one for each ` +
+          `change${legacy}; ${sticky.moved} of ${sticky.asked} connections of remembered clients moved; ` +
+          `${carried.lost.length} of ${carried.count} others were lost`,
+        saw: "nothing",
+      };
     },
     60_000 + CHANGES * 4_000,
   );
