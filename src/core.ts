@@ -7,6 +7,12 @@ import { makePlan, type Plan } from "./plan/plan";
 import { assertValid } from "./spec";
 import type { FarmSpec, TargetSpec } from "./spec/types";
 
+export { type Capacity, capacity } from "./capacity/capacity";
+export type { ConntrackCapacity } from "./capacity/conntrack";
+export type { SetCapacity } from "./capacity/sets";
+export type { ShareCapacity } from "./capacity/shares";
+export type { SourcePortCapacity } from "./capacity/source-ports";
+export { type CapacityWarning, CapacityWarningCode } from "./capacity/warning";
 export { type Explanation, explain, type Possibility } from "./explain/explain";
 export type { Limit, Packet } from "./explain/packet";
 export type { DropReason, Effect, Hook, Outcome, Place, Rejection, Source, Step } from "./explain/trace";

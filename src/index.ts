@@ -3,6 +3,7 @@ export * from "./core";
 export {
   type AffinityArgs,
   type BackendArgs,
+  type CapacityArgs,
   type ConnectionArgs,
   type GatewayArgs,
   type LimitsArgs,

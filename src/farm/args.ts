@@ -67,6 +67,20 @@ export interface GatewayArgs {
    * @default false
    */
   gone?: boolean;
+  /** What warnings in the preview are made of; no rule depends on it. */
+  capacity?: CapacityArgs;
+}
+
+/** What is known of a machine, and of the load that this farm brings to it. Nothing of it is read from the gateway. */
+export interface CapacityArgs {
+  /** Its `net.netfilter.nf_conntrack_max`. @default what the kernel takes by itself: 262,144 with more than 4 GiB of memory */
+  conntrackMax?: number;
+  /** Its memory, in bytes. @default more than 4 GiB, and no warning about memory */
+  memoryBytes?: number;
+  /** New connections that the farm gets there, a second. @default not known, and no warning about load */
+  newConnectionsPerSecond?: number;
+  /** Their mean life, from the first packet to the last, in seconds. @default 10 */
+  connectionSeconds?: number;
 }
 
 /** Where clients dial. */

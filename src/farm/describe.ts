@@ -3,6 +3,7 @@ import type { Plan, PlannedBackend, PlannedHash, Pool, RateLimit } from "../plan
 import { firstMatchWins, probabilityOf } from "../plan/probability";
 import { FAMILY_NAME } from "../spec/address";
 import { hex } from "../spec/check";
+import { formatCount } from "../spec/count";
 import { formatPorts } from "../spec/ports";
 import type { TargetSpec } from "../spec/types";
 
@@ -186,9 +187,4 @@ function perBackend<T>(plan: Plan, value: (pool: Pool, index: number) => T): Rec
 function formatShare(share: number): string {
   const text = String(Number(share.toPrecision(4)));
   return /^\d$/.test(text) ? `${text}.00` : /^\d\.\d$/.test(text) ? `${text}0` : text;
-}
-
-/** `65,536`. */
-function formatCount(count: number): string {
-  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 }

@@ -20,6 +20,7 @@ import { commandOptions, connectionOf, type NamedGateway, QUIET } from "./gatewa
 import { reportOptions } from "./hook";
 import { hostOf } from "./host";
 import { Registry } from "./registry";
+import { warnOfCapacity } from "./warn";
 
 /**
  * A layer-4 load balancer on plain Linux gateways: connections to its listeners are spread over its backends, by netfilter.
@@ -75,6 +76,12 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     );
 
     for (const { gateway, result } of compiled) this.apply(name, gateway, result, opts);
+    warnOfCapacity(
+      this,
+      name,
+      spec,
+      compiled.map(({ gateway, result }) => ({ gateway, target: targetOf(gateway), compiled: result })),
+    );
 
     this.shares = first.apply(({ plan }) => sharesOf(plan));
     this.marks = first.apply(({ plan }) => marksOf(plan));

@@ -22,13 +22,14 @@ export function connectionOf({
 }
 
 /**
- * The first field in which two descriptions of a gateway differ; its interface is each farm's own affair.
+ * The first field in which two descriptions of a gateway differ; its interface is each farm's own affair, and so is the load
+ * that a farm brings.
  *
  * Values that are not known yet cannot be compared and pass.
  */
 export function firstDifference(
-  { interface: _a, ...a }: NamedGateway,
-  { interface: _b, ...b }: NamedGateway,
+  { interface: _a, capacity: _c, ...a }: NamedGateway,
+  { interface: _b, capacity: _d, ...b }: NamedGateway,
 ): string | undefined {
   return difference(a, b, "");
 }

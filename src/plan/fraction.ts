@@ -59,6 +59,10 @@ export class Fraction {
     return this.numerator === other.numerator && this.denominator === other.denominator;
   }
 
+  toNumber(): number {
+    return Number(this.numerator) / Number(this.denominator);
+  }
+
   toRatio(): Ratio {
     return { numerator: String(this.numerator), denominator: String(this.denominator) };
   }

@@ -23,8 +23,26 @@ export function relations(spec: unknown, shape: readonly Problem[]): Problem[] {
  * @throws SpecError with every problem
  */
 export function assertValid(name: unknown, spec: unknown, target: unknown): asserts spec is FarmSpec {
+  assertFor(schemas.target, name, spec, target);
+}
+
+/**
+ * The same for a gateway of which is said what it can carry.
+ *
+ * @throws SpecError with every problem
+ */
+export function assertCapacity(name: unknown, spec: unknown, gateway: unknown): asserts spec is FarmSpec {
+  assertFor(schemas.capacityGateway, name, spec, gateway);
+}
+
+function assertFor(
+  schema: (typeof schemas)["target" | "capacityGateway"],
+  name: unknown,
+  spec: unknown,
+  target: unknown,
+): void {
   const shape = checkShape(schemas.farm, spec);
-  const targetShape = checkShape(schemas.target, target);
+  const targetShape = checkShape(schema, target);
   const problems = [
     ...checkName(name),
     ...shape,

@@ -229,6 +229,22 @@ const targetFields = {
   markMask: mark.optional(),
 };
 
+const MAX_SECONDS = 31_536_000;
+
+const seconds = leaf((value) =>
+  typeof value === "number" && value > 0 && value <= MAX_SECONDS
+    ? undefined
+    : `is not a number of seconds above 0, at most ${MAX_SECONDS} (a year)`,
+);
+
+/** Numbers that only warnings are made of, which an output would come too late for. */
+const capacity = object({
+  conntrackMax: plain(integer(1, 0x7fff_ffff).optional()),
+  memoryBytes: plain(integer(2 ** 20, Number.MAX_SAFE_INTEGER, "; it is counted in bytes").optional()),
+  newConnectionsPerSecond: plain(integer(1, 100_000_000).optional()),
+  connectionSeconds: plain(seconds.optional()),
+});
+
 /** The fields of `@pulumi/command`'s `remote.ConnectionArgs`, whose own error prints the whole connection. */
 const connection = object({
   host: required("give the address or name that SSH dials", text),
@@ -251,6 +267,7 @@ const gateway = object({
   sudo: plain(flag.optional()),
   tool: plain(oneOf({ managed: "managed", preinstalled: "preinstalled" }).optional()),
   gone: plain(flag.optional()),
+  capacity: capacity.optional(),
 });
 
 /**
@@ -270,6 +287,7 @@ function hostKeyProblem(value: unknown): string | undefined {
 export const schemas = {
   farm: object(farmFields),
   target: object(targetFields),
+  capacityGateway: object({ ...targetFields, capacity: capacity.optional() }),
   args: object({ ...farmFields, gateways: list(gateway, "at least one gateway", 1000) }),
 };
 

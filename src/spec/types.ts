@@ -219,3 +219,20 @@ export interface TargetSpec {
   /** The bits of a connection mark that farms may use; the others are kept. @default 0xffffffff */
   markMask?: number;
 }
+
+/** What is known of a machine and of the load that one farm brings to it: for what `capacity` works out, never for rules. */
+export interface CapacitySpec {
+  /** Its `net.netfilter.nf_conntrack_max`. @default what the kernel takes by itself: 262,144 with more than 4 GiB of memory */
+  conntrackMax?: number;
+  /** Its memory. @default more than 4 GiB, and no warning about memory */
+  memoryBytes?: number;
+  /** New connections that the farm gets there, a second. @default not known, and no warning about load */
+  newConnectionsPerSecond?: number;
+  /** Their mean life, from the first packet to the last, in seconds. @default 10 */
+  connectionSeconds?: number;
+}
+
+/** A gateway as far as its capacity is concerned. */
+export interface CapacityGatewaySpec extends TargetSpec {
+  capacity?: CapacitySpec;
+}

@@ -72,9 +72,21 @@ describe("nested arguments", () => {
     ["ListenerArgs", ["address", "port", "ports", "protocol"], ["address", "protocol"]],
     [
       "GatewayArgs",
-      ["connection", "dataPlane", "gone", "interface", "layout", "markMask", "name", "sudo", "tool"],
+      [
+        "capacity",
+        "connection",
+        "dataPlane",
+        "gone",
+        "interface",
+        "layout",
+        "markMask",
+        "name",
+        "sudo",
+        "tool",
+      ],
       ["connection", "dataPlane"],
     ],
+    ["CapacityArgs", ["connectionSeconds", "conntrackMax", "memoryBytes", "newConnectionsPerSecond"], []],
     [
       "ConnectionArgs",
       [
