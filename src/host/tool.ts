@@ -18,6 +18,7 @@ const CHAPTERS = [
   "change",
   "flows",
   "machine",
+  "trial",
   "commands",
   "status",
   "main",

@@ -20,6 +20,8 @@ export interface MachineOptions extends Partial<FilesOptions> {
 export interface ApplyOptions {
   readonly owner?: string;
   readonly ssh?: string;
+  /** Seconds that the set is on trial. @default it is not */
+  readonly confirm?: number;
   /** What arrives, if not all of it. */
   readonly arrives?: string;
   readonly env?: NodeJS.ProcessEnv;
@@ -59,18 +61,23 @@ export class Machine {
   }
 
   apply(farm: string, set: string, options: ApplyOptions = {}): Promise<Outcome> {
-    return this.tool([...applyArguments(farm, set, options.owner), ...sshArgument(options.ssh)], {
+    const trial = options.confirm === undefined ? [] : ["--confirm", String(options.confirm)];
+    return this.tool([...applyArguments(farm, set, options.owner), ...sshArgument(options.ssh), ...trial], {
       input: options.arrives ?? set,
       env: { ...plainEnvironment, ...options.env },
     });
   }
 
-  /** Starts an apply and kills the tool, and nothing else, after some milliseconds. */
   killedApply(farm: string, set: string, milliseconds: number): Promise<void> {
+    return this.killed(applyArguments(farm, set), milliseconds, set);
+  }
+
+  /** Starts the tool and kills it, and nothing else, after some milliseconds. */
+  killed(words: readonly string[], milliseconds: number, input = ""): Promise<void> {
     const [command = "", ...args] = this.running.enter;
     // In its own shell, because nsenter waits for a child in the PID namespace.
     const script = `cat >/tmp/payload-$$; ${this.shell.join(" ")} "$0" "$@" </tmp/payload-$$ & echo $!; wait; rm /tmp/payload-$$`;
-    const child = spawn(command, [...args, "sh", "-c", script, TOOL, ...applyArguments(farm, set)], {
+    const child = spawn(command, [...args, "sh", "-c", script, TOOL, ...words], {
       stdio: ["pipe", "pipe", "ignore"],
     });
     return new Promise((resolve) => {
@@ -81,7 +88,7 @@ export class Machine {
         }, milliseconds);
       });
       child.on("close", () => resolve());
-      child.stdin.end(set);
+      child.stdin.end(input);
     });
   }
 

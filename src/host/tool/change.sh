@@ -56,8 +56,9 @@ recover_if_killed() {
   for recover_file in "$FARMS"/.*.new "$FARMS"/*.pending; do
     [ -e "$recover_file" ] || [ -L "$recover_file" ] || continue
     # Cut short before it had its name: the kernel was not touched yet.
-    case $recover_file in *.new) rm -f "$recover_file" ;; *) recover; return ;; esac
+    case $recover_file in *.new) rm -f "$recover_file" ;; *) recover; break ;; esac
   done
+  expire_trials
 }
 
 # store_lost: farms that lost services to another are stored without them.

@@ -90,15 +90,27 @@ command_apply() {
   lock "apply $farm"
   state_folders
   recover_if_killed
+  apply_set
+}
+
+# apply_set: brings $TMP/set in.
+apply_set() {
   read_facts
+  for taken_farm in $taken; do
+    ! on_trial "$taken_farm" ||
+      fail 3 "farm $taken_farm, whose services farm $farm takes over, is on trial: run this again when that is over"
+  done
   old=$FARMS/$farm.rules
   [ -f "$old" ] || old=$TMP/none
   need_planes "$old" "$TMP/set"
   [ -z "$ipv6" ] || forward net.ipv6.conf.all.forwarding
+  # Only a set that changes something has anything to go back to.
+  if [ -n "$confirm" ] && { [ "$stored_sha" != "$sha256" ] || on_trial "$farm"; }; then start_trial; fi
   if [ "$stored_sha" = "$sha256" ] && is_stored "$old" && look && drift "$old" "$farm"; then
     if [ "$stored_owner" != "$owner" ]; then
       place "$FARMS/$farm.rules" entry || fail 1 "cannot write $FARMS/$farm.rules: is /etc writable, and is there room?"
     fi
+    settle_trial
     say "unchanged: farm $farm"
     return
   fi
@@ -111,6 +123,7 @@ command_apply() {
   leaving_clients "$old" "$new" >"$TMP/clients"
   if [ "$stored_sha" = "$sha256" ]; then repair; else reach "$old" "$new" "applying farm $farm"; fi
   commit || fail 1 "the new set of farm $farm is in force, but $FARMS/$farm.rules cannot be written: the next boot would restore the old one"
+  settle_trial
   [ -z "$leaving" ] || nft_sweep
   forget_clients
   forget_flows "$TMP/fresh"
@@ -153,6 +166,8 @@ take_away() {
   leaving_flows "$TMP/old" "$TMP/none" >"$TMP/leaving"
   reach "$TMP/old" "$TMP/none" "removing farm $changed"
   rm -f "$@" || fail 1 "the rules of farm $changed are gone, but $* cannot be removed: is /etc writable?"
+  # shellcheck disable=SC2086 # a list of names without blanks
+  forget_trials "$owner" $changed
   nft_sweep
   forget_leaving
   uncut "$TMP/old"
@@ -167,7 +182,7 @@ command_remove() {
   lock "remove $farm"
   state_folders
   recover_if_killed
-  [ -f "$FARMS/$farm.rules" ] || { say "nothing to remove: farm $farm is not here"; return; }
+  [ -f "$FARMS/$farm.rules" ] || { forget_trials "$owner" "$farm"; say "nothing to remove: farm $farm is not here"; return; }
   remove_bearer=$(bearer "$FARMS/$farm.rules")
   [ "$remove_bearer" = "$owner" ] || { say "left alone: farm $farm belongs to $remove_bearer"; return; }
   take_away "$farm"
@@ -187,6 +202,9 @@ command_retire() {
     set -- "$@" "${retire_file%.rules}"
   done
   [ $# -eq 0 ] || take_away "$@"
+  for retire_file in "$TRIALS"/*.returned; do
+    ! read_trial "$retire_file" || [ "$trial_owner" != "$owner" ] || rm -f "$retire_file"
+  done
   rm -f "$(stack_file "$owner")" || fail 1 "cannot remove $(stack_file "$owner"): is /etc writable?"
   for retire_other in "$STACKS"/* "$FARMS"/*.rules; do
     [ ! -e "$retire_other" ] || { say "retired: $owner; others still use this gateway"; return; }
@@ -207,6 +225,7 @@ command_restore() {
   begin
   lock "restore"
   state_folders
+  expire_trials files
   recover
   planes_of "$TMP/want"
   need_planes "$TMP/want"
@@ -232,6 +251,7 @@ command_verify() {
   lock "verify"
   [ -z "$farm" ] || [ -f "$FARMS/$farm.rules" ] || fail 7 "farm $farm is not stored here"
   need unshare util-linux
+  trial_notes "$farm"
   compare "$farm"
   case $? in
     0) say "in step: ${farm:-all farms}" ;;

@@ -1,17 +1,18 @@
 # --------------------------------------------------------------------------------------------------------- command line
 
 parse() {
-  owner='' length='' sha256='' ssh='' version='' farm='' json='' uninstall=''
+  owner='' length='' sha256='' ssh='' version='' farm='' json='' uninstall='' confirm=''
   while [ $# -gt 0 ]; do
     case $1 in
       --json) json=1; shift; continue ;;
       --uninstall) uninstall=1; shift; continue ;;
-      --owner | --length | --sha256 | --ssh | --version) [ $# -gt 1 ] || fail 2 "$1 wants a value: see netfilter-lb help" ;;
+      --owner | --length | --sha256 | --ssh | --version | --confirm | --within) [ $# -gt 1 ] || fail 2 "$1 wants a value: see netfilter-lb help" ;;
       -*) fail 2 "unknown option $1: see netfilter-lb help" ;;
       *) [ -z "$farm" ] || fail 2 "one farm at a time, not \"$farm\" and \"$1\""; farm=$1; shift; continue ;;
     esac
     case $1 in
       --owner) owner=$2 ;; --length) length=$2 ;; --sha256) sha256=$2 ;; --ssh) ssh=$2 ;; --version) version=$2 ;;
+      --confirm | --within) confirm=$2; [ -n "$confirm" ] || fail 2 "$1 wants a number of seconds" ;;
     esac
     shift 2
   done
@@ -30,11 +31,16 @@ parse() {
   esac
   [ -z "${bad_owner:-}" ] && [ ${#owner} -le 250 ] ||
     fail 2 "\"$owner\" is no owner: PROJECT/STACK/GATEWAY of letters, digits and _ . : @ % -, at most 250"
+  case $confirm in *[!0-9]* | 0* | ?????*) fail 2 "a set is on trial for 1 to 9999 seconds, not \"$confirm\"" ;; esac
   case $version in *[!0-9]*) fail 2 "--version wants a number, not \"$version\"" ;; esac
 }
 
 wants_farm() { [ -n "$farm" ] || fail 2 "which farm? See netfilter-lb help"; }
 wants_owner() { [ -n "$owner" ] || fail 2 "--owner PROJECT/STACK/GATEWAY is missing: see netfilter-lb help"; }
+wants_hash() {
+  case $sha256 in *[!0-9a-f]*) sha256='' ;; esac
+  [ ${#sha256} -eq 64 ] || fail 2 "--sha256 wants 64 hex digits"
+}
 wants_root() { [ -w /run ] || fail 1 "this needs root and a writable /run: run it by sudo"; }
 
 main() {
@@ -51,10 +57,11 @@ main() {
     apply)
       wants_farm; wants_owner
       case $length in '' | *[!0-9]*) fail 2 "--length wants the number of bytes of the rule set, not \"$length\"" ;; esac
-      case $sha256 in *[!0-9a-f]*) sha256='' ;; esac
-      [ ${#sha256} -eq 64 ] || fail 2 "--sha256 wants 64 hex digits"
+      wants_hash
       ;;
-    restore | status | list | verify) ;;
+    confirm) wants_farm; wants_owner; wants_hash ;;
+    watch) wants_farm ;;
+    expire | restore | status | list | verify) ;;
     *) fail 2 "unknown command \"$main_command\": see netfilter-lb help" ;;
   esac
   wants_root

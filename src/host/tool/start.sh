@@ -29,6 +29,7 @@ PROTOCOL=1
 STATE=/etc/netfilter-lb
 FARMS=$STATE/farms
 STACKS=$STATE/stacks
+TRIALS=$STATE/trials
 SYSCTL_OLD=$STATE/sysctl.old
 SYSCTL_FILE=/etc/sysctl.d/90-netfilter-lb.conf
 UNIT=/etc/systemd/system/netfilter-lb.service
@@ -51,7 +52,13 @@ usage() {
 netfilter-lb holds the load-balancer farms of this gateway.
 
   netfilter-lb prepare --owner PROJECT/STACK/GATEWAY [--version N]
-  netfilter-lb apply FARM --owner PROJECT/STACK/GATEWAY --length BYTES --sha256 HEX [--ssh "\$SSH_CONNECTION"] < SET
+  netfilter-lb apply FARM --owner PROJECT/STACK/GATEWAY --length BYTES --sha256 HEX [--ssh "\$SSH_CONNECTION"]
+               [--confirm SECONDS] < SET
+                                  with --confirm on trial: unless it is confirmed within that time, this gateway goes
+                                  back to the set before
+  netfilter-lb confirm FARM --owner PROJECT/STACK/GATEWAY --sha256 HEX [--ssh "\$SSH_CONNECTION"] [--within SECONDS]
+                                  the set stays; one that was not confirmed in time is brought in again, on trial
+  netfilter-lb expire             go back where a trial is over (a process that apply leaves behind does it by itself)
   netfilter-lb remove FARM --owner PROJECT/STACK/GATEWAY
   netfilter-lb retire --owner PROJECT/STACK/GATEWAY [--uninstall]
   netfilter-lb restore            bring back every stored farm (the boot calls it)
@@ -65,7 +72,7 @@ netfilter-lb holds the load-balancer farms of this gateway.
 
 Exit codes: 0 done; 1 failed, the last good set is still in force; 2 usage; 3 refused (owner, claimed service, SSH);
 4 damaged rule set (length, hash, header); 5 another netfilter-lb or iptables holds the lock; 6 something is missing on
-the gateway; 7 verify found drift.
+the gateway; 7 verify found drift; 8 the set was not confirmed in time (and may be on trial again).
 
 The lock is waited for $LOCK_WAIT seconds (NETFILTER_LB_LOCK_WAIT). State: $STATE, one file a farm.
 EOF

@@ -107,7 +107,7 @@ command_status() {
   : >"$TMP/roster"
   headers "$farm" "$TMP/roster" >"$TMP/headers"
   measure
-  foreign_drops >"$TMP/notes"
+  { foreign_drops; trial_notes "$farm"; } >"$TMP/notes"
   if [ -n "$json" ]; then status_json; else status_table; fi
 }
 
@@ -139,12 +139,14 @@ status_table() {
 
 status_json() {
   for json_stack in "$STACKS"/*; do [ ! -f "$json_stack" ] || cat "$json_stack"; done >"$TMP/stacks"
+  trial_facts >"$TMP/trials"
   awk -F '\t' -v known="$status_known" -v drift="$TMP/drift" -v protocol=$PROTOCOL -v stacks="$TMP/stacks" -v notes="$TMP/notes" \
-    -v backends="$TMP/backends" "$AWK_STATE"'
+    -v backends="$TMP/backends" -v trials="$TMP/trials" "$AWK_STATE"'
     function quote(text) { gsub(/\\/, "\\\\", text); gsub(/"/, "\\\"", text); gsub(/[\001-\037]/, " ", text); return "\"" text "\"" }
     function lines(file,    line, list) { while ((getline line < file) > 0) list = list (list == "" ? "" : ", ") quote(line); return "[" list "]" }
     function known_number(text) { return text == "-" ? "null" : text }
     BEGIN { printf "{\"protocol\": %d, \"stacks\": %s, \"farms\": [", protocol, lines(stacks) }
+    FILENAME == trials { trial[$1] = "{\"secondsLeft\": " $2 "}"; next }
     FILENAME == backends {
       text = "{\"key\": " quote($2) ", \"mark\": " quote($3) ", \"role\": " quote($4) \
         ", \"shareWanted\": {\"numerator\": " $5 ", \"denominator\": " $6 "}, \"connections\": " known_number($7) ", \"shareMeasured\": " known_number($8) \
@@ -155,8 +157,8 @@ status_json() {
     {
       n = split($5, part, ","); list = ""
       for (i = 1; i <= n; i++) list = list (i > 1 ? ", " : "") quote(part[i])
-      printf "%s{\"name\": %s, \"owner\": %s, \"dataPlane\": %s, \"state\": %s, \"applied\": %s, \"services\": [%s], \"backends\": [%s]}", \
-        (count++ ? ", " : ""), quote($1), quote($2), quote($3), quote(state($1)), quote($4), list, of[$1]
+      printf "%s{\"name\": %s, \"owner\": %s, \"dataPlane\": %s, \"state\": %s, \"applied\": %s, \"trial\": %s, \"services\": [%s], \"backends\": [%s]}", \
+        (count++ ? ", " : ""), quote($1), quote($2), quote($3), quote(state($1)), quote($4), ($1 in trial ? trial[$1] : "null"), list, of[$1]
     }
-    END { printf "], \"warnings\": %s}\n", lines(notes) }' "$TMP/drift" "$TMP/backends" "$TMP/headers"
+    END { printf "], \"warnings\": %s}\n", lines(notes) }' "$TMP/drift" "$TMP/trials" "$TMP/backends" "$TMP/headers"
 }
