@@ -4,6 +4,7 @@ export {
   type AffinityArgs,
   type BackendArgs,
   type CapacityArgs,
+  type ConfirmArgs,
   type ConnectionArgs,
   type GatewayArgs,
   type LimitsArgs,

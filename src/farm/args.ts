@@ -158,6 +158,12 @@ export interface LogArgs {
   burst?: pulumi.Input<number>;
 }
 
+/** A change is on trial: a gateway that nobody reaches by a new SSH connection goes back to the rules before. */
+export interface ConfirmArgs {
+  /** 5 to 3600; 0: a change counts at once. */
+  withinSeconds: pulumi.Input<number>;
+}
+
 export interface LoadBalancerFarmArgs {
   /** The machines that carry the rules; every one of them balances by itself. */
   gateways: GatewayArgs[];
@@ -193,4 +199,9 @@ export interface LoadBalancerFarmArgs {
   /** Bind the kernel's helper of this protocol to the farm's connections. */
   helper?: pulumi.Input<Helper>;
   log?: LogArgs;
+  /**
+   * New rules must be confirmed over a new SSH connection, which the same `pulumi up` does; else the gateway goes back by itself.
+   * @default 60 seconds on a gateway whose `connection.host` is the address of a listener, else none
+   */
+  confirm?: ConfirmArgs;
 }

@@ -1,11 +1,12 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Compiled, compile } from "../core";
-import { applyCommand, removeCommand } from "../host/commands";
+import { applyCommand, confirmCommand, removeCommand } from "../host/commands";
 import { assertFarm } from "../spec";
 import type { FarmSpec, TargetSpec } from "../spec/types";
 import type { LoadBalancerFarmArgs } from "./args";
 import { checkArgs } from "./check";
+import { confirmSeconds } from "./confirm";
 import {
   type Description,
   describe,
@@ -75,7 +76,8 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
       opts,
     );
 
-    for (const { gateway, result } of compiled) this.apply(name, gateway, result, opts);
+    for (const { gateway, result } of compiled)
+      this.apply(name, gateway, result, confirmSeconds(name, args, gateway), opts);
     warnOfCapacity(
       this,
       name,
@@ -106,6 +108,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     name: string,
     gateway: NamedGateway,
     compiled: pulumi.Output<Compiled>,
+    seconds: pulumi.Output<number> | undefined,
     opts: pulumi.ComponentResourceOptions | undefined,
   ): void {
     const provider = this.getProvider("command:remote:Command");
@@ -115,12 +118,13 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     });
     const options = { sudo: gateway.sudo ?? false };
     const ruleSet = compiled.ruleSet;
-    new command.remote.Command(
+    const text = pulumi.all([ruleSet, seconds ?? 0]);
+    const rules = new command.remote.Command(
       `${name}-${gateway.name}`,
       {
         connection: connectionOf(gateway.connection),
         stdin: ruleSet,
-        create: ruleSet.apply((text) => applyCommand(name, owner, text, options)),
+        create: text.apply(([set, confirm]) => applyCommand(name, owner, set, { ...options, confirm })),
         delete: removeCommand(name, owner, options),
         triggers: [host.id],
         ...QUIET,
@@ -133,6 +137,19 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         ...reportOptions(name, gateway.name),
       },
     );
+    if (seconds === undefined) return;
+    // A Command dials for itself, so this is the new connection. It runs whenever the rules do: their texts change together, and a
+    // replacement of the rules (a taint, another host) replaces it too. Having no `delete`, it goes without a dial.
+    new command.remote.Command(
+      `${name}-${gateway.name}-confirm`,
+      {
+        connection: connectionOf(gateway.connection),
+        create: text.apply(([set, within]) => confirmCommand(name, owner, set, { ...options, within })),
+        triggers: [rules.id],
+        ...QUIET,
+      },
+      { parent: this, deleteBeforeReplace: true, ...commandOptions(gateway) },
+    );
   }
 }
 
@@ -141,7 +158,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
  * It is checked here, so that a mistake is told once and not by every gateway.
  */
 function specOf(name: string, args: LoadBalancerFarmArgs): pulumi.Output<FarmSpec> {
-  const { gateways: _, ...farm } = args;
+  const { gateways: _, confirm: __, ...farm } = args;
   return pulumi.output(farm).apply((spec) =>
     asRunError(() => {
       assertFarm(name, spec);

@@ -48,11 +48,35 @@ export function retireCommand(owner: Owner, options: CallOptions & { uninstall: 
   );
 }
 
-/** Applies the rule set that comes on standard input. */
-export function applyCommand(farm: string, owner: Owner, ruleSet: string, options: CallOptions): string {
+/** Applies the rule set that comes on standard input. @param confirm seconds that it is on trial; 0: none */
+export function applyCommand(
+  farm: string,
+  owner: Owner,
+  ruleSet: string,
+  { confirm = 0, ...options }: CallOptions & { confirm?: number },
+): string {
   const length = Buffer.byteLength(ruleSet);
   const check = `--length ${length} --sha256 ${sha256(ruleSet)}`;
-  return call(`${TOOL} apply ${farm} --owner ${stamp(owner)} ${check} --ssh "$SSH_CONNECTION"`, options);
+  const trial = confirm > 0 ? ` --confirm ${confirm}` : "";
+  return call(
+    `${TOOL} apply ${farm} --owner ${stamp(owner)} ${check} --ssh "$SSH_CONNECTION"${trial}`,
+    options,
+  );
+}
+
+/**
+ * Confirms the rule set that `applyCommand` put on trial. The text changes with all that could have that command run again, since
+ * an apply that nobody confirms is undone. @param within the seconds of the trial; 0: there is nothing to do
+ */
+export function confirmCommand(
+  farm: string,
+  owner: Owner,
+  ruleSet: string,
+  { within, ...options }: CallOptions & { within: number },
+): string {
+  if (within === 0) return ":";
+  const which = `--sha256 ${sha256(ruleSet)} --within ${within}`;
+  return call(`${TOOL} confirm ${farm} --owner ${stamp(owner)} ${which} --ssh "$SSH_CONNECTION"`, options);
 }
 
 /** Removes a farm, if it bears this stamp. */

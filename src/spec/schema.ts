@@ -284,11 +284,27 @@ function hostKeyProblem(value: unknown): string | undefined {
   return undefined;
 }
 
+const confirm = object({
+  withinSeconds: required(
+    "give the seconds, or 0 for none",
+    leaf((value) =>
+      value === 0 || (Number.isInteger(value) && (value as number) >= 5 && (value as number) <= 3600)
+        ? undefined
+        : "is not a whole number of seconds between 5 and 3600; 0 lets a change count at once",
+    ),
+  ),
+});
+
 export const schemas = {
+  confirm,
   farm: object(farmFields),
   target: object(targetFields),
   capacityGateway: object({ ...targetFields, capacity: capacity.optional() }),
-  args: object({ ...farmFields, gateways: list(gateway, "at least one gateway", 1000) }),
+  args: object({
+    ...farmFields,
+    confirm: confirm.optional(),
+    gateways: list(gateway, "at least one gateway", 1000),
+  }),
 };
 
 /** What is wrong with a farm's name. */

@@ -68,6 +68,22 @@ describe("plain values, at the constructor", () => {
       "listeners[0]: 198.51.100.7 tcp 2000-3000 catches SSH to this gateway (198.51.100.7 tcp 2222); " +
         "leave that port out, or reach the gateway by another address",
     ],
+    ...[4, 3601, 7.5, "60", -1].map((seconds): [string, Partial<LoadBalancerFarmArgs>, string] => [
+      `${JSON.stringify(seconds)} seconds to confirm`,
+      { confirm: { withinSeconds: seconds as number } },
+      `confirm.withinSeconds: ${JSON.stringify(seconds)} is not a whole number of seconds between 5 and 3600; ` +
+        "0 lets a change count at once",
+    ]),
+    [
+      "no seconds to confirm",
+      { confirm: {} as { withinSeconds: number } },
+      "confirm.withinSeconds: is missing; give the seconds, or 0 for none",
+    ],
+    [
+      "another field to confirm",
+      { confirm: { withinSeconds: 60, seconds: 3 } as { withinSeconds: number } },
+      "confirm.seconds: is not a field here; there are withinSeconds",
+    ],
     [
       "a layout of the other data plane",
       { gateways: [{ ...EDGE, layout: "zevenet" }] },
@@ -106,9 +122,9 @@ describe("plain values, at the constructor", () => {
     expect(await refusal(() => farm("web", fields))).toBe(`farm web: 1 problem\n  ${problem}`);
   });
 
-  test("a listener beside SSH is none of its business", async () => {
+  test("a listener beside SSH is none of its business, but must be confirmed", async () => {
     const listeners = [{ address: "198.51.100.7", protocol: "tcp" as const, ports: "1-21,23-65535" }];
-    expect(await run(() => farm("web", { listeners }))).toHaveLength(3);
+    expect(await run(() => farm("web", { listeners }))).toHaveLength(4);
   });
 
   test("a missing list does not keep the others from being checked", async () => {
@@ -140,6 +156,13 @@ describe("values of other resources, as one error once they are known", () => {
   test("of lists, too", async () => {
     expect(await refusal(() => farm("web", { deny: pulumi.output(["0.0.0.0/1", "128.0.0.0/1"]) }))).toBe(
       "farm web: 1 problem\n  deny: holds every IPv4 address, so listeners[0] would serve nobody; deny less",
+    );
+  });
+
+  test("of seconds to confirm, too", async () => {
+    expect(await refusal(() => farm("web", { confirm: { withinSeconds: pulumi.output(3) } }))).toBe(
+      "farm web: 1 problem\n  confirm.withinSeconds: 3 is not a whole number of seconds between 5 and 3600; " +
+        "0 lets a change count at once",
     );
   });
 

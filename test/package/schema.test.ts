@@ -36,6 +36,7 @@ test("every argument and every output", () => {
     "algorithm",
     "allow",
     "backends",
+    "confirm",
     "deny",
     "gateways",
     "helper",
@@ -69,6 +70,7 @@ describe("nested arguments", () => {
     ["LimitsArgs", ["burst", "maxConnections", "newConnectionsPerSecond", "perSource"], []],
     ["SourceLimitArgs", ["burst", "newConnectionsPerSecond"], ["newConnectionsPerSecond"]],
     ["LogArgs", ["burst", "perSecond", "prefix"], []],
+    ["ConfirmArgs", ["withinSeconds"], ["withinSeconds"]],
     ["ListenerArgs", ["address", "port", "ports", "protocol"], ["address", "protocol"]],
     [
       "GatewayArgs",

@@ -1,0 +1,52 @@
+import * as pulumi from "@pulumi/pulumi";
+import { specError } from "../spec";
+import { parseAddress } from "../spec/address";
+import { checkShape, schemas } from "../spec/schema";
+import type { LoadBalancerFarmArgs } from "./args";
+import { asRunError } from "./error";
+import type { NamedGateway } from "./gateway";
+
+/** Two dials of the provider that meet silence (15 s each), and then some. */
+const DEFAULT_SECONDS = 60;
+
+/**
+ * The seconds within which a gateway's new set must be confirmed; 0 where it counts at once.
+ *
+ * @returns undefined where it is 0 for certain, so that nothing need be there to confirm. An Output may still come to 0.
+ */
+export function confirmSeconds(
+  name: string,
+  { confirm, listeners }: LoadBalancerFarmArgs,
+  { connection, gone = false }: NamedGateway,
+): pulumi.Output<number> | undefined {
+  if (gone) return undefined;
+  if (confirm !== undefined) {
+    if (confirm.withinSeconds === 0) return undefined;
+    return pulumi.output(confirm).apply((args) => asRunError(() => checked(name, args)));
+  }
+  const addresses = listeners.map(({ address }) => address);
+  const { host } = connection;
+  if (typeof host === "string" && addresses.every((address) => typeof address === "string"))
+    return touchesSsh(host, addresses) ? pulumi.output(DEFAULT_SECONDS) : undefined;
+  // That two addresses are the same is no secret.
+  return pulumi.unsecret(
+    pulumi
+      .all([host, pulumi.all(addresses)])
+      .apply(([at, all]) => (touchesSsh(at, all) ? DEFAULT_SECONDS : 0)),
+  );
+}
+
+function checked(name: string, confirm: { withinSeconds: number }): number {
+  const problems = checkShape(schemas.confirm, confirm).map(({ path, text }) => ({
+    path: ["confirm", ...path],
+    text,
+  }));
+  if (problems.length > 0) throw specError(name, problems);
+  return confirm.withinSeconds;
+}
+
+/** A name that SSH dials says nothing of its addresses. */
+function touchesSsh(host: string, addresses: readonly string[]): boolean {
+  const ssh = parseAddress(host)?.text;
+  return ssh !== undefined && addresses.some((address) => parseAddress(address)?.text === ssh);
+}
