@@ -16,6 +16,23 @@ export interface FarmFixture {
   readonly extra?: string;
 }
 
+/** Rules of somebody else, in every place where the tool works too. */
+export const FOREIGN = `
+nft -f - <<'X'
+table inet theirs {
+	set blocked { type ipv4_addr; elements = { 192.0.2.66 } }
+	chain forward { type filter hook forward priority 0; policy accept; ip saddr @blocked drop; }
+}
+X
+for t in iptables ip6tables; do
+  $t -N THEIRS; $t -A FORWARD -j THEIRS; $t -A THEIRS -p tcp --dport 25 -j DROP; $t -A INPUT -p tcp --dport 22 -j ACCEPT
+  $t -t nat -A POSTROUTING -o eth9 -j MASQUERADE; $t -t nat -A PREROUTING -p tcp --dport 2525 -j REDIRECT --to-ports 25
+  $t -t nat -A OUTPUT -p tcp --dport 2526 -j REDIRECT --to-ports 25
+  $t -t mangle -A PREROUTING -p udp --dport 9 -j DROP; $t -t mangle -A INPUT -p udp --dport 10 -j DROP
+  $t -t mangle -A FORWARD -p udp --dport 9 -j DROP; $t -t mangle -A OUTPUT -p udp --dport 9 -j DROP
+  $t -A OUTPUT -p udp --dport 9 -j DROP
+done`;
+
 interface Service {
   readonly address: string;
   readonly protocol: string;

@@ -9,7 +9,7 @@ import { Namespace } from "../support/lab/namespace";
 import { type Outcome, plainEnvironment, type RunOptions } from "../support/lab/process";
 
 /** Where the tool under test is; not its own place, which is for tests of its installation. */
-const TOOL = "/usr/local/lib/netfilter-lb";
+export const TOOL = "/usr/local/lib/netfilter-lb";
 export const OWNER = "shop/prod/edge-1";
 
 export interface MachineOptions extends Partial<FilesOptions> {
@@ -30,9 +30,14 @@ export interface ApplyOptions {
 export class Machine {
   private constructor(
     private readonly disk: Namespace,
-    readonly running: Namespace,
+    private kernel: Namespace,
+    private readonly files: FilesOptions,
     readonly shell: readonly string[],
   ) {}
+
+  get running(): Namespace {
+    return this.kernel;
+  }
 
   static async start(options: MachineOptions = {}): Promise<Machine> {
     const files: FilesOptions = { name: "gateway", hide: [], systemd: false, iptables: "nft", ...options };
@@ -41,17 +46,18 @@ export class Machine {
       setup: diskSetup(files),
     });
     await disk.run(["sh", "-c", `mkdir -p ${dirname(TOOL)} && cat >${TOOL}`], { input: toolText() });
-    const kinds = ["--net", "--pid", "--mount", "--uts", "--ipc", "--fork", "--kill-child"];
-    const running = await Namespace.start({
-      within: disk,
-      unshare: [...kinds, "--propagation", "private"],
-      setup: bootSetup(files.name, files.systemd),
-    });
-    return new Machine(disk, running, options.shell ?? ["dash"]);
+    return new Machine(disk, await boot(disk, files), files, options.shell ?? ["dash"]);
+  }
+
+  /** Ends every process and the network at once, and boots from its files. @returns what the services said that start */
+  async reboot(): Promise<string> {
+    await this.kernel.end();
+    this.kernel = await boot(this.disk, this.files);
+    return this.files.systemd ? await this.sh("systemctl boot") : "";
   }
 
   async end(): Promise<void> {
-    await this.running.end();
+    await this.kernel.end();
     await this.disk.end();
   }
 
@@ -68,15 +74,16 @@ export class Machine {
     });
   }
 
-  killedApply(farm: string, set: string, milliseconds: number): Promise<void> {
-    return this.killed(applyArguments(farm, set), milliseconds, set);
+  /** Starts an apply and kills the tool after some milliseconds. @param group what it has started too, as for want of memory */
+  killedApply(farm: string, set: string, milliseconds: number, group = false): Promise<void> {
+    return this.killed(applyArguments(farm, set), milliseconds, set, group);
   }
 
-  /** Starts the tool and kills it, and nothing else, after some milliseconds. */
-  killed(words: readonly string[], milliseconds: number, input = ""): Promise<void> {
+  /** Starts the tool and kills it after some milliseconds. */
+  killed(words: readonly string[], milliseconds: number, input = "", group = false): Promise<void> {
     const [command = "", ...args] = this.running.enter;
     // In its own shell, because nsenter waits for a child in the PID namespace.
-    const script = `cat >/tmp/payload-$$; ${this.shell.join(" ")} "$0" "$@" </tmp/payload-$$ & echo $!; wait; rm /tmp/payload-$$`;
+    const script = `cat >/tmp/payload-$$; setsid ${this.shell.join(" ")} "$0" "$@" </tmp/payload-$$ & echo $!; wait; rm /tmp/payload-$$`;
     const child = spawn(command, [...args, "sh", "-c", script, TOOL, ...words], {
       stdio: ["pipe", "pipe", "ignore"],
     });
@@ -84,7 +91,7 @@ export class Machine {
       child.stdout.once("data", (bytes: Buffer) => {
         const pid = bytes.toString().split("\n")[0];
         setTimeout(() => {
-          this.running.run(["kill", "-9", pid ?? ""]);
+          this.running.run(["kill", "-9", "--", `${group ? "-" : ""}${pid}`]);
         }, milliseconds);
       });
       child.on("close", () => resolve());
@@ -114,6 +121,15 @@ export class Machine {
       .slice(text.indexOf("# netfilter-lb rule set"))
       .replace(/((?:chain|goto) [\w-]+)\.[0-9a-f]{8}/g, "$1.farm");
   }
+}
+
+function boot(disk: Namespace, { name, systemd }: FilesOptions): Promise<Namespace> {
+  const kinds = ["--net", "--pid", "--mount", "--uts", "--ipc", "--fork", "--kill-child"];
+  return Namespace.start({
+    within: disk,
+    unshare: [...kinds, "--propagation", "private"],
+    setup: bootSetup(name, systemd),
+  });
 }
 
 export function applyArguments(farm: string, set: string, owner = OWNER): string[] {
