@@ -24,18 +24,23 @@ reach() {
   : >"$TMP/words"
   settle_with "$2" && return
   [ -s "$TMP/words" ] || cp "$TMP/words.first" "$TMP/words"
-  reach_words=$(words)
-  : >"$TMP/words"
-  stored >"$TMP/want" && settle "$TMP/want" ||
-    fail 1 "ATTENTION: $3 failed ($reach_words) and going back failed too ($(words)): this gateway's farms are in an" \
-      "unknown state; mend the cause and run: netfilter-lb restore"
+  reach_words=$(words_or_room)
+  put_back "$3" "$reach_words"
   drop_pending
   case $reach_words in
     *"xtables lock"*) fail 5 "$3 failed: another program holds the xtables lock; the last good set stays in force, run this again" ;;
     *"not supported"* | *"missing kernel module"* | *"Couldn't load match"* | *"can't initialize"* | *"does not exist (do you need to insmod"*)
       fail 6 "$3 failed, the last good set stays in force; this gateway's kernel or tools lack something: $reach_words; load the kernel module or install a newer package" ;;
   esac
-  fail 1 "$3 failed, the last good set stays in force; the kernel said: $reach_words"
+  fail 1 "$3 failed, the last good set stays in force; the kernel said: $reach_words; change what this names and run this again"
+}
+
+# put_back WHAT WHY: to what is stored.
+put_back() {
+  : >"$TMP/words"
+  stored >"$TMP/want" && settle "$TMP/want" ||
+    fail 1 "ATTENTION: $1 failed ($2) and going back failed too ($(words_or_room)): this gateway's farms are in an" \
+      "unknown state; mend the cause and run: netfilter-lb restore"
 }
 
 drop_pending() { rm -f "$FARMS"/*.pending "$FARMS"/.*.new; }
@@ -47,7 +52,7 @@ recover() {
   set -- "$FARMS"/*.rules
   [ -f "$1" ] || set -- /dev/null
   survive "$TMP/lost" "$@" >"$TMP/want" && need_sets "$TMP/want" && settle "$TMP/want" ||
-    fail 1 "cannot put back the stored farms after an apply that was killed: $(words)"
+    fail 1 "cannot put back the stored farms after an apply that was killed: $(words_or_room)"
   store_lost
   drop_pending
 }

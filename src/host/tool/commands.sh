@@ -19,7 +19,7 @@ command_prepare() {
 
 # take_payload: all of standard input, before the lock: a slow sender must not hold others up.
 take_payload() {
-  cat >"$TMP/set" || fail 4 "cannot read the rule set of farm $farm from standard input"
+  cat >"$TMP/set" || fail 1 "cannot keep the rule set of farm $farm, nothing was changed: is there room in /run?"
   need sha256sum coreutils
   payload_hash=$(sha256sum <"$TMP/set")
   if [ "${payload_hash%% *}" != "$sha256" ] || [ "$length" -eq 0 ]; then
@@ -43,7 +43,7 @@ entry() {
 
 read_facts() {
   stored_owner='' stored_sha='' serial=1 taken='' look_forward='' leaving='' planes='' ipv6=''
-  judge "$TMP/set" "$farm" "$owner" "$ssh" >"$TMP/facts" || fail 1 "cannot read the stored farms in $FARMS"
+  judge "$TMP/set" "$farm" "$owner" "$ssh" >"$TMP/facts" || fail 1 "cannot read the stored farms in $FARMS, nothing was changed: is there room in /run?"
   : >"$TMP/fresh"
   while read -r fact value; do
     case $fact in
@@ -114,6 +114,7 @@ apply_set() {
     say "unchanged: farm $farm"
     return
   fi
+  need_room
   place "$FARMS/$farm.pending" entry ||
     fail 1 "cannot write $FARMS/$farm.pending, nothing was changed: is /etc writable, and is there room?"
   changed="$farm$taken"
@@ -122,7 +123,11 @@ apply_set() {
   leaving_flows "$old" "$new" >"$TMP/leaving"
   leaving_clients "$old" "$new" >"$TMP/clients"
   if [ "$stored_sha" = "$sha256" ]; then repair; else reach "$old" "$new" "applying farm $farm"; fi
-  commit || fail 1 "the new set of farm $farm is in force, but $FARMS/$farm.rules cannot be written: the next boot would restore the old one"
+  # The next boot restores what is stored, and a caller who hears of a failure takes the old set to be in force.
+  commit || {
+    put_back "storing farm $farm" "cannot write $FARMS/$farm.rules"
+    fail 1 "cannot write $FARMS/$farm.rules, the last good set is in force again: is /etc writable?"
+  }
   settle_trial
   [ -z "$leaving" ] || nft_sweep
   forget_clients
@@ -161,6 +166,7 @@ take_away() {
   changed="$*" look_forward=1
   set --
   for away_farm in $changed; do set -- "$@" "$FARMS/$away_farm.rules"; done
+  need_room
   cat "$@" >"$TMP/old" && planes_of "$TMP/old" || fail 1 "cannot read $*, nothing was changed: is there room in /run?"
   need_planes "$TMP/old"
   leaving_flows "$TMP/old" "$TMP/none" >"$TMP/leaving"
@@ -238,7 +244,7 @@ command_restore() {
 
 # compare [FARM]: drift of what is stored, with the reasons why it could not be told.
 compare() {
-  stored >"$TMP/want" || fail 1 "cannot read the stored farms in $FARMS"
+  stored >"$TMP/want" || fail 1 "cannot read the stored farms in $FARMS: is there room in /run?"
   [ -z "${1:-}" ] || awk -v farm="$1" '/^# netfilter-lb: stored/ { held = ""; show = 0 }
     /^# farm / { show = $3 == farm; if (show) printf "%s", held } { if (show) print; else held = held $0 "\n" }' "$TMP/want" >"$TMP/want.1"
   look || fail 1 "cannot read the kernel's rules"

@@ -37,6 +37,15 @@ state_folders() {
   done
 }
 
+# need_room: going back reads the kernel and compares, which takes several times the room of all texts. Where /run has less,
+# nothing is touched.
+need_room() {
+  room_lacking=$({ df -Pk /run; wc -c "$FARMS"/*.rules "$TMP/set"; } 2>/dev/null | awk '
+    NR == 2 { room = $4 } { bytes = $1 } END { wanted = int(bytes * 8 / 1024) + 64; if (room ~ /^[0-9]+$/ && room + 0 < wanted) print wanted - room }')
+  [ -z "$room_lacking" ] ||
+    fail 1 "there is too little room in /run to go back if something fails, nothing was changed: make $room_lacking KiB of room there and run this again"
+}
+
 # place TO COMMAND…: TO has what COMMAND prints, or stays as it was. The copy is made beside TO with O_EXCL (set -C), so
 # that no link is followed, reaches the disk before its name does, and a full disk shows here and not half-way.
 place() {

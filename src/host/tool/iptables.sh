@@ -126,8 +126,22 @@ ipt_hooks() {
 ipt_run() {
   [ -s "$2" ] || return 0
   ipt_command=$(ipt "$1" -restore)
-  "$ipt_command" --wait 10 --noflush --test <"$2" >/dev/null 2>>"$TMP/words" &&
-    "$ipt_command" --wait 10 --noflush <"$2" >/dev/null 2>>"$TMP/words"
+  "$ipt_command" --wait 10 --noflush --test <"$2" >/dev/null 2>"$TMP/ipt.said" &&
+    "$ipt_command" --wait 10 --noflush <"$2" >/dev/null 2>"$TMP/ipt.said" && return
+  ipt_words "$2" >>"$TMP/words"
+  return 1
+}
+
+# ipt_words FILE: what a restore of FILE said, with the line that it names by number alone. Of several the first is the cause.
+ipt_words() {
+  awk '
+  role == "text" { if (/^\*/) table = substr($0, 2); text[FNR] = "table " table ", " $0; next }
+  match($0, /line:? [0-9]+/) {
+    number = substr($0, RSTART, RLENGTH); sub(/^[^0-9]*/, "", number)
+    if (!named++) print $0 " (" text[number] ")"
+    next
+  }
+  { print }' role=text "$1" role=said "$TMP/ipt.said"
 }
 
 # forward_matters FAMILY: does iptables' FORWARD drop, or does it still hold a jump of ours? The legacy command is not

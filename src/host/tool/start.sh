@@ -85,6 +85,12 @@ need() {
 
 # words: what nft or iptables said, on one line.
 words() {
-  awk '/^[[:space:]]*\^/ || /^Try / || /^$/ { next } { sub(/^\/[^ ]*: /, ""); text = text (text == "" ? "" : " / ") $0 }
+  awk '/^[[:space:]~^]*$/ || /^Try / { next } { sub(/^\/[^ ]*: /, ""); gsub(/[[:space:]]+/, " "); text = text (text == "" ? "" : " / ") $0 }
     END { print substr(text, 1, 400) }' "$TMP/words"
+}
+
+# words_or_room: where neither said anything, it was the shell that could not go on.
+words_or_room() {
+  words_said=$(words)
+  echo "${words_said:-is there room in /run, and memory?}"
 }
