@@ -1,7 +1,7 @@
 /** A gateway that holds a farm and rules of others, as whoever breaks something finds it and must leave it. */
 
-import { expect } from "vitest";
-import { FOREIGN, type Plane, ruleSet } from "../host/fixtures";
+import { afterAll, expect } from "vitest";
+import { type FarmFixture, FOREIGN, type Plane, ruleSet } from "../host/fixtures";
 import { type ApplyOptions, Machine, type MachineOptions, OWNER, TOOL } from "../host/support";
 import type { Outcome } from "../support/lab/process";
 
@@ -22,7 +22,26 @@ const SERVICES = ["203.0.113.10 tcp 80", "203.0.113.10 tcp 8000-8080"];
 /** Which set is where: the one before the change, or the one that it brings. */
 export type Which = "old" | "new";
 
+export interface StartOptions extends MachineOptions {
+  /** How many the old set has; the new one has one more. @default 2 */
+  readonly backends?: number;
+}
+
+/** One gateway a variant for all tests of a file: each leaves it with the old set. */
+export function shared(options?: StartOptions): (variant: Variant) => Promise<BareGateway> {
+  const started = new Map<Variant, Promise<BareGateway>>();
+  afterAll(async () => {
+    for (const gateway of started.values()) await (await gateway).end();
+  });
+  return (variant) => {
+    const gateway = started.get(variant) ?? BareGateway.start(variant, options);
+    started.set(variant, gateway);
+    return gateway;
+  };
+}
+
 export class BareGateway {
+  readonly sets: Readonly<Record<Which, string>>;
   /** What the kernel has of each set, and what the foreign rules read like. */
   private readonly inKernel: Record<Which, string> = { old: "", new: "" };
   private foreign = "";
@@ -32,23 +51,21 @@ export class BareGateway {
   private constructor(
     readonly machine: Machine,
     readonly plane: Plane,
-    readonly sets: Readonly<Record<Which, string>>,
-  ) {}
+    private readonly farms: Readonly<Record<Which, FarmFixture>>,
+  ) {
+    this.sets = { old: ruleSet(farms.old), new: ruleSet(farms.new) };
+  }
 
   /** Has the old set in force, and has seen the new one. */
-  static async start(
-    { plane, iptables }: Variant,
-    options: MachineOptions & { readonly backends?: number } = {},
-  ): Promise<BareGateway> {
+  static async start({ plane, iptables }: Variant, options: StartOptions = {}): Promise<BareGateway> {
     const machine = await Machine.start({ iptables, ...options });
     const { backends = 2 } = options;
     const addresses = (from: number) =>
       [...Array(backends + from).keys()].map((n) => `10.0.${n >> 8}.${((n + 3 * from) & 0xff) + 3}`);
-    const sets = {
-      old: ruleSet({ plane, services: SERVICES, backends: addresses(0), masquerade: true }),
-      new: ruleSet({ plane, services: SERVICES, backends: addresses(1) }),
-    };
-    const gateway = new BareGateway(machine, plane, sets);
+    const gateway = new BareGateway(machine, plane, {
+      old: { plane, services: SERVICES, backends: addresses(0), masquerade: true },
+      new: { plane, services: SERVICES, backends: addresses(1) },
+    });
     await machine.sh(FOREIGN);
     await machine.tool(["prepare", "--owner", OWNER]);
     gateway.foreign = foreignOf(await machine.rules());
@@ -70,6 +87,21 @@ export class BareGateway {
     return this.machine.apply("web", this.sets[which], options);
   }
 
+  /** The new set with a rule more in the farm's first chain. */
+  newWith(extra: string): string {
+    return ruleSet({ ...this.farms.new, extra });
+  }
+
+  /** Does it while /run has so much room and no more. */
+  async withRun<T>(kilobytes: number, action: () => Promise<T>): Promise<T> {
+    await this.sh(`mount -t tmpfs -o size=${kilobytes}k,mode=755 small /run`);
+    try {
+      return await action();
+    } finally {
+      await this.sh("umount /run");
+    }
+  }
+
   sh(command: string): Promise<string> {
     return this.machine.sh(command);
   }
@@ -82,6 +114,20 @@ ${FOREIGN}
 END
       printf '[Service]\nExecStart=sh /etc/foreign\n[Install]\nWantedBy=multi-user.target\n' >/etc/systemd/system/foreign.service
       systemctl enable foreign.service`);
+  }
+
+  /** Puts these shell lines in the place of a program; REAL in them is the program itself. */
+  async interpose(program: string, lines: string): Promise<void> {
+    await this.sh(`real=$(PATH=/usr/sbin:/sbin:/usr/bin:/bin command -v ${program})
+      sed "s|REAL|$real|g" >/usr/local/sbin/${program} <<'END'
+#!/bin/sh
+${lines}
+END
+      chmod 755 /usr/local/sbin/${program}`);
+  }
+
+  async expose(program: string): Promise<void> {
+    await this.sh(`rm /usr/local/sbin/${program}`);
   }
 
   /** Which set is in force, whole. "both" side by side may only be between the two commits of the layout zevenet. */
@@ -103,13 +149,18 @@ END
     return stored === this.sets.old ? "old" : "new";
   }
 
-  /** That set is in force and stored, with nothing left beside it, by the tool's word and by our own. */
-  async expectInStep(which: Which): Promise<void> {
+  /** That set is in force and stored, with nothing left beside it. */
+  async expectHolds(which: Which): Promise<void> {
     expect(await this.kernel()).toBe(which);
     expect(await this.disk()).toBe(which);
     expect(
       await this.sh("ls -A /etc/netfilter-lb/farms; ls -d /run/netfilter-lb.[0-9]* 2>/dev/null || :"),
     ).toBe("web.rules\n");
+  }
+
+  /** The same, by the tool's word too. */
+  async expectInStep(which: Which): Promise<void> {
+    await this.expectHolds(which);
     expect(await this.machine.tool(["verify"])).toEqual({
       code: 0,
       stdout: "in step: all farms\n",
@@ -129,7 +180,7 @@ END
   /** An outcome that says no: the old set is in force and stored, and the next run converges. */
   async expectRefused(outcome: Outcome, code: number): Promise<string> {
     expect(outcome).toMatchObject({ code, stdout: "" });
-    await this.expectInStep("old");
+    await this.expectHolds("old");
     return outcome.stderr.trim();
   }
 }
