@@ -9,21 +9,31 @@ import type { NamedGateway } from "./gateway";
 /** Two dials of the provider that meet silence (15 s each), and then some. */
 const DEFAULT_SECONDS = 60;
 
+/** What the user asked for, in seconds. @throws RunError where it comes from another resource and is wrong */
+export function askedConfirm(
+  name: string,
+  { confirm }: LoadBalancerFarmArgs,
+): pulumi.Output<number> | undefined {
+  return confirm && pulumi.output(confirm).apply((args) => asRunError(() => checked(name, args)));
+}
+
+export function describeConfirm(seconds: number): string {
+  return seconds === 0 ? "never: a change counts at once" : `within ${seconds} s`;
+}
+
 /**
  * The seconds within which a gateway's new set must be confirmed; 0 where it counts at once.
  *
+ * @param asked what {@link askedConfirm} gave
  * @returns undefined where it is 0 for certain, so that nothing need be there to confirm. An Output may still come to 0.
  */
 export function confirmSeconds(
-  name: string,
   { confirm, listeners }: LoadBalancerFarmArgs,
   { connection, gone = false }: NamedGateway,
+  asked: pulumi.Output<number> | undefined,
 ): pulumi.Output<number> | undefined {
-  if (gone) return undefined;
-  if (confirm !== undefined) {
-    if (confirm.withinSeconds === 0) return undefined;
-    return pulumi.output(confirm).apply((args) => asRunError(() => checked(name, args)));
-  }
+  if (gone || confirm?.withinSeconds === 0) return undefined;
+  if (asked) return asked;
   const addresses = listeners.map(({ address }) => address);
   const { host } = connection;
   if (typeof host === "string" && addresses.every((address) => typeof address === "string"))

@@ -6,7 +6,7 @@ import { assertFarm } from "../spec";
 import type { FarmSpec, TargetSpec } from "../spec/types";
 import type { LoadBalancerFarmArgs } from "./args";
 import { checkArgs } from "./check";
-import { confirmSeconds } from "./confirm";
+import { askedConfirm, confirmSeconds, describeConfirm } from "./confirm";
 import {
   type Description,
   describe,
@@ -56,6 +56,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     const compiled = gateways.map((gateway) => ({ gateway, result: compileFor(name, spec, gateway) }));
     const first = compiled[0]!.result;
     const description = first.apply(({ plan }) => describe(plan));
+    const asked = askedConfirm(name, args);
 
     super(
       "netfilter-lb:index:LoadBalancerFarm",
@@ -72,12 +73,13 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         listeners: description.listeners,
         sourceNat: description.sourceNat,
         ...featuresOf(args, description),
+        ...(asked && { confirm: asked.apply(describeConfirm) }),
       },
       opts,
     );
 
     for (const { gateway, result } of compiled)
-      this.apply(name, gateway, result, confirmSeconds(name, args, gateway), opts);
+      this.apply(name, gateway, result, confirmSeconds(args, gateway, asked), opts);
     warnOfCapacity(
       this,
       name,

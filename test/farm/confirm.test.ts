@@ -49,6 +49,14 @@ describe("a farm whose changes must be confirmed", () => {
     expect(confirm.inputs).toMatchObject({ addPreviousOutputInEnv: false, logging: "none" });
   });
 
+  test("says so to who reviews a preview", async () => {
+    const confirmOf = async (withinSeconds: number) =>
+      (await run(() => farm("web", { confirm: { withinSeconds } }))).find(({ name }) => name === "web")!
+        .inputs.confirm;
+    expect(await confirmOf(30)).toBe("within 30 s");
+    expect(await confirmOf(0)).toBe("never: a change counts at once");
+  });
+
   test("confirms nothing on a machine that is gone", async () => {
     const made = await run(() =>
       farm("web", { gateways: [{ ...EDGE, gone: true }], confirm: { withinSeconds: 30 } }),
