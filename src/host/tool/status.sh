@@ -95,6 +95,15 @@ measure() {
     }' role=farm "$TMP/headers" role=count "$TMP/counted" role=flow "$TMP/tracked" role=backend "$TMP/roster" >"$TMP/backends"
 }
 
+# tracking_room: says where connection tracking has no room left, or nearly so.
+tracking_room() {
+  room_taken=$(cat /proc/sys/net/netfilter/nf_conntrack_count 2>/dev/null) &&
+    room_most=$(cat /proc/sys/net/netfilter/nf_conntrack_max 2>/dev/null) || return 0
+  [ "$room_taken" -lt $((room_most * 9 / 10)) ] ||
+    say "warning: connection tracking holds $room_taken of at most $room_most connections, and a new one is dropped where" \
+      "there is no room: raise net.netfilter.nf_conntrack_max, or set limits"
+}
+
 command_list() { headers "" /dev/null | awk -F '\t' '{ print $1, $2, $3 }'; }
 
 command_status() {
@@ -107,7 +116,7 @@ command_status() {
   : >"$TMP/roster"
   headers "$farm" "$TMP/roster" >"$TMP/headers"
   measure
-  { foreign_drops; trial_notes "$farm"; } >"$TMP/notes"
+  { foreign_drops; trial_notes "$farm"; tracking_room; } >"$TMP/notes"
   if [ -n "$json" ]; then status_json; else status_table; fi
 }
 
