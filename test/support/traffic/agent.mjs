@@ -13,10 +13,12 @@ import { serveFtp, transfer } from "./ftp.mjs";
 import { ask, hangUp, open } from "./held.mjs";
 import { serve, stopServing } from "./server.mjs";
 import { fetchTftp, serveTftp } from "./tftp.mjs";
+import { askTwice } from "./twins.mjs";
 import { sendDatagrams } from "./udp.mjs";
 
 const abilities = {
   ask,
+  askTwice,
   connect: connectMany,
   fetchTftp,
   hangUp,

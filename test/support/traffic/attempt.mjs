@@ -42,7 +42,7 @@ function nextPort() {
   return lastPort;
 }
 
-function attemptUdp({ to, port, from, fromPort = nextPort(), timeout = TIMEOUT }) {
+function attemptUdp({ to, port, from, fromPort = nextPort(), timeout = TIMEOUT, bytes }) {
   return new Promise((resolve) => {
     const began = performance.now();
     const socket = createSocket(to.includes(":") ? "udp6" : "udp4");
@@ -62,12 +62,17 @@ function attemptUdp({ to, port, from, fromPort = nextPort(), timeout = TIMEOUT }
       socket.connect(port, to, (error) => {
         if (error) finish({ failure: failureOf(error) });
         else
-          socket.send("?\n", (failed) => {
+          socket.send(request(bytes), (failed) => {
             if (failed) finish({ failure: failureOf(failed) });
           });
       });
     });
   });
+}
+
+/** What a backend is asked with: as it is, or of that many bytes, and for an answer of as many. */
+export function request(bytes) {
+  return bytes === undefined ? "?\n" : `${`?${bytes} `.padEnd(bytes - 1)}\n`;
 }
 
 export function answer(text, began) {

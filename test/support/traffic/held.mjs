@@ -2,14 +2,15 @@
 
 import { createSocket } from "node:dgram";
 import { connect } from "node:net";
-import { answer, failureOf } from "./attempt.mjs";
+import { answer, failureOf, request } from "./attempt.mjs";
 
 const held = new Map();
 let begun = 0;
 
 /** Opens one and returns its number with the backend's first answer. */
-export async function open({ to, port, protocol = "tcp", from, fromPort, timeout = 3_000 }) {
-  const line = protocol === "udp" ? holdUdp(to, port, from, fromPort) : holdTcp(to, port, from, fromPort);
+export async function open({ to, port, protocol = "tcp", from, fromPort, timeout = 3_000, bytes }) {
+  const hold = protocol === "udp" ? holdUdp : holdTcp;
+  const line = hold(to, port, from, fromPort, request(bytes));
   begun += 1;
   const number = begun;
   held.set(number, line);
@@ -27,10 +28,10 @@ export function hangUp({ number }) {
   held.delete(number);
 }
 
-function holdTcp(host, port, localAddress, localPort) {
+function holdTcp(host, port, localAddress, localPort, question) {
   const socket = connect({ host, port, localAddress, localPort, noDelay: true });
   const line = holder(
-    () => socket.write("?\n"),
+    () => socket.write(question),
     // A reset waits for a connection that is not there yet, and so would go on dialling.
     () => (socket.connecting ? socket.destroy() : socket.resetAndDestroy()),
   );
@@ -47,10 +48,10 @@ function holdTcp(host, port, localAddress, localPort) {
   return line;
 }
 
-function holdUdp(to, port, address, fromPort) {
+function holdUdp(to, port, address, fromPort, question) {
   const socket = createSocket(to.includes(":") ? "udp6" : "udp4");
   const line = holder(
-    () => socket.send("?\n", port, to),
+    () => socket.send(question, port, to),
     () => socket.close(),
   );
   socket.on("message", (bytes) => line.arrive(bytes.toString()));

@@ -20,12 +20,23 @@ export interface ServeOptions {
   readonly udp?: readonly number[];
 }
 
-export interface SendOptions extends Omit<Target, "protocol" | "timeout"> {
+export interface SendOptions extends Omit<Target, "protocol" | "timeout" | "bytes"> {
   /** @default 1 */
   readonly count?: number;
   /** Milliseconds between two of them. @default 0 */
   readonly every?: number;
   readonly text?: string;
+}
+
+export interface TwinOptions {
+  readonly to: string;
+  readonly port: number;
+  readonly from: string;
+  /** Source port of the first pair; each further one has the next. */
+  readonly firstPort: number;
+  readonly pairs: number;
+  /** Milliseconds to wait for the last answer. @default 1000 */
+  readonly timeout?: number;
 }
 
 export interface FtpOptions {
@@ -108,6 +119,11 @@ export class Host {
   /** Sends UDP datagrams from one source port and waits for no answer. */
   async send(options: SendOptions): Promise<void> {
     await this.do("send", options);
+  }
+
+  /** Sends pairs of datagrams, each from one source port and at one instant. @returns who answered, for each pair */
+  askTwice(options: TwinOptions): Promise<string[][]> {
+    return this.do("askTwice", options);
   }
 
   /** Answers FTP at port 21 of every address, and TFTP at port 69. */

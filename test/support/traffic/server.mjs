@@ -1,6 +1,7 @@
 /**
  * A backend: answers each TCP connection and each UDP datagram with one JSON line that says which address and port were
- * reached, and from where. On a TCP connection it answers once more for every line that it gets.
+ * reached, and from where. On a TCP connection it answers once more for every line that it gets. A line "?3000" asks for an
+ * answer of that many bytes.
  */
 
 import { createSocket } from "node:dgram";
@@ -48,8 +49,11 @@ function listenTcp(port) {
         socket.remotePort,
       );
       socket.on("error", () => {});
+      let text = "";
       socket.on("data", (bytes) => {
-        for (const byte of bytes) if (byte === 0x0a) socket.write(identity);
+        const lines = (text + bytes).split("\n");
+        text = lines.pop();
+        for (const line of lines) socket.write(asLongAs(line, identity));
       });
       socket.write(identity);
     });
@@ -63,8 +67,9 @@ function listenUdp(address, port) {
     const type = address.includes(":") ? "udp6" : "udp4";
     const socket = createSocket({ type, ipv6Only: type === "udp6", recvBufferSize: 1 << 20 });
     socket.once("error", reject);
-    socket.on("message", (_, peer) => {
-      socket.send(describe(address, port, peer.address, peer.port), peer.port, peer.address, () => {});
+    socket.on("message", (bytes, peer) => {
+      const identity = describe(address, port, peer.address, peer.port);
+      socket.send(asLongAs(bytes.toString(), identity), peer.port, peer.address, () => {});
     });
     socket.bind({ address, port, exclusive: true }, () => {
       socket.on("error", () => {});
@@ -75,6 +80,12 @@ function listenUdp(address, port) {
 
 function describe(address, port, source, sourcePort) {
   return `${JSON.stringify({ address: plain(address), port, source: plain(source), sourcePort })}\n`;
+}
+
+/** The answer, with as many blanks as it takes to have the bytes that were asked for. */
+function asLongAs(request, identity) {
+  const wanted = Number(/^\?(\d+)/.exec(request)?.[1] ?? 0);
+  return `${identity.trimEnd().padEnd(wanted - 1)}\n`;
 }
 
 /** An IPv4 address in its own form also where the socket is an IPv6 one. */

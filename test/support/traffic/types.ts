@@ -29,6 +29,8 @@ export interface Target {
   readonly fromPort?: number;
   /** Milliseconds until an attempt counts as lost. A lost SYN is sent again after 1,000. @default 3000 */
   readonly timeout?: number;
+  /** Bytes of each question and each answer; but TCP's first, which nobody asks for. @default as many as it takes */
+  readonly bytes?: number;
 }
 
 /** Where to, and from where, over and over. */
