@@ -1,26 +1,10 @@
-/** Rules of somebody else on a gateway: in every place where farms stand too, and how they read. */
+/** Rules of somebody else on a gateway that carries traffic, and how they read. */
+
+import { FOREIGN } from "../host/fixtures";
 
 interface Host {
   sh(command: string): Promise<string>;
 }
-
-/** Nothing of it concerns what farms of the tests serve. */
-const FOREIGN = `
-nft -f - <<'X'
-table inet theirs {
-	set blocked { type ipv4_addr; elements = { 192.0.2.66 } }
-	chain forward { type filter hook forward priority 0; policy accept; ip saddr @blocked drop; }
-	chain nat { type nat hook prerouting priority -100; ip daddr 203.0.113.99 tcp dport 99 dnat ip to 192.0.2.2:80; }
-}
-X
-for t in iptables ip6tables; do
-  $t -N THEIRS; $t -A FORWARD -j THEIRS; $t -A THEIRS -p tcp --dport 25 -j DROP; $t -A INPUT -p tcp --dport 22 -j ACCEPT
-  $t -t nat -A POSTROUTING -o eth9 -j MASQUERADE; $t -t nat -A PREROUTING -p tcp --dport 2525 -j REDIRECT --to-ports 25
-  $t -t nat -A OUTPUT -p tcp --dport 2526 -j REDIRECT --to-ports 25
-  $t -t mangle -A PREROUTING -p udp --dport 9 -j DROP; $t -t mangle -A INPUT -p udp --dport 10 -j DROP
-  $t -t mangle -A FORWARD -p udp --dport 9 -j DROP; $t -t mangle -A OUTPUT -p udp --dport 9 -j DROP
-  $t -A OUTPUT -p udp --dport 9 -j DROP
-done`;
 
 /** @returns {@link foreignRules} of it */
 export async function plantForeignRules(host: Host): Promise<string> {
@@ -39,9 +23,4 @@ export function foreignRules(host: Host): Promise<string> {
     for command in iptables ip6tables; do
       for table in raw mangle nat filter; do echo "== $command $table"; $command -t $table -S | grep -v NFLB-; done
     done`);
-}
-
-/** How many rules {@link foreignRules} has. */
-export function ruleCount(rules: string): number {
-  return rules.match(/^(-A |\t\t(?!type |elements ))/gm)?.length ?? 0;
 }
