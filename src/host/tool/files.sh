@@ -17,6 +17,7 @@ begin() {
 # who holds it, for whoever waits in vain. flock -w is not everywhere, hence the loop.
 lock() {
   need flock util-linux
+  [ ! -L "$LOCK" ] || fail 5 "the lock $LOCK is a symbolic link: remove it and run this again"
   # In braces: a redirection that fails on a special built-in would end the shell without a word.
   { true 9>>"$LOCK"; } 2>/dev/null || fail 5 "cannot open the lock $LOCK: is /run writable?"
   exec 9>>"$LOCK"

@@ -117,7 +117,8 @@ ipt_hooks() {
     section == family && /^-A NFLB-[A-Z]+ / { print table, substr($2, 6) }
     END { print "filter FORWARD" }' "$2" "$3" "$4" | sort -u | while read -r ipt_table ipt_chain; do
     echo "*$ipt_table"
-    "$ipt_command" -w 10 -t "$ipt_table" -S "$ipt_chain" || exit 1
+    ipt_rules=$("$ipt_command" -w 10 -t "$ipt_table" -S "$ipt_chain") || exit 1
+    printf '%s\n' "$ipt_rules" | awk "$AWK_LINES"
   done
 }
 

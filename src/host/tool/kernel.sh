@@ -1,12 +1,23 @@
 # --------------------------------------------------------------------------------------------------- the kernel as text
 
+# AWK_LINES: awk for what iptables lists: a rule is one line. A comment of others may hold line breaks, and what stands
+# behind one may look like a rule of ours.
+export AWK_LINES='
+{ line = line $0; text = $0; gsub(/\\./, "", text); quotes += gsub(/"/, "", text) }
+quotes % 2 { line = line " "; next }
+{ print line; line = ""; quotes = 0 }
+END { if (line != "") print line }'
+
 # Runs on the gateway and in the empty namespace alike, hence a text. What a farm has learned is nothing to compare, and
-# may be millions of entries: so nft lists the table without elements (only a whole family spares the fetching), and the
-# shared maps on their own; ipset lists the entries of sets without a time-out. iptables-save is asked for tables that exist.
+# may be millions of entries: so nft lists the table without elements (only a whole family spares the fetching, but where
+# a comment of others has a line break, what looks like our table may be theirs), and the shared maps on their own; ipset
+# lists the entries of sets without a time-out. iptables-save is asked for tables that exist.
 LISTER='
 for family in ip ip6; do
   command -v nft >/dev/null || break
-  table=$(nft -s -t list ruleset $family 2>/dev/null | sed -n "/^table $family netfilter_lb {/,/^}/p")
+  table=$(nft -s -t list ruleset $family 2>/dev/null | awk -v head="table $family netfilter_lb {" \
+    "\$0 == head { ours = 1 } ours { print } /^}/ { ours = 0 } gsub(/\"/, \"\") % 2 { broken = 1 } END { exit broken }") ||
+    table=$(nft -s -t list table $family netfilter_lb 2>/dev/null)
   [ -n "$table" ] || continue
   printf "%s\n" "$table"
   printf "%s\n" "$table" | sed -n -e "s/^.\(map [a-z_]*\) {$/\1/p" -e "s/^.\(set [a-z_]*\) {$/\1/p" |
@@ -20,7 +31,7 @@ for save in "ip iptables-save" "ip6 ip6tables-save"; do
     ipset -t list 2>/dev/null | sed -n -e "/^Name: /h" -e "/^Header: .* timeout /d" -e "/^Header: /{g;s/^Name: NFLB-/NFLB-/p;}" |
       while read -r name; do ipset save "$name"; done
   fi
-  "${save#* }" 2>/dev/null | grep -v "^#"
+  "${save#* }" 2>/dev/null | awk "$AWK_LINES" | grep -v "^#"
 done
 :'
 

@@ -27,7 +27,7 @@ counted() {
     for (i = 1; i <= n; i++) { line = $3 " " (service[i] ~ /:/ ? "ip6" : "ip") ($3 == "nftables" ? " " $6 : ""); if (!seen[line]++) print line } }' \
     "$TMP/headers" | sed 's/^iptables [a-z]*/iptables/' | sort -u | while read -r counted_plane counted_family counted_short; do
     case $counted_plane in
-      iptables) "$(ipt "$counted_family" -save)" -c -t nat 2>/dev/null || : ;;
+      iptables) "$(ipt "$counted_family" -save)" -c -t nat 2>/dev/null | awk "$AWK_LINES" ;;
       *) nft list set "$counted_family" netfilter_lb "$counted_short.counters" 2>/dev/null || : ;;
     esac
   done | kernel_text | awk '
