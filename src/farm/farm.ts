@@ -121,8 +121,9 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     const options = { sudo: gateway.sudo ?? false };
     const ruleSet = compiled.ruleSet;
     const text = pulumi.all([ruleSet, seconds ?? 0]);
+    const nameOf = (suffix = "") => Registry.current().nameCommand(name, gateway.name, suffix, opts?.parent);
     const rules = new command.remote.Command(
-      `${name}-${gateway.name}`,
+      nameOf(),
       {
         connection: connectionOf(gateway.connection),
         stdin: ruleSet,
@@ -143,7 +144,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     // A Command dials for itself, so this is the new connection. It runs whenever the rules do: their texts change together, and a
     // replacement of the rules (a taint, another host) replaces it too. Having no `delete`, it goes without a dial.
     new command.remote.Command(
-      `${name}-${gateway.name}-confirm`,
+      nameOf("-confirm"),
       {
         connection: connectionOf(gateway.connection),
         create: text.apply(([set, within]) => confirmCommand(name, owner, set, { ...options, within })),

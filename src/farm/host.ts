@@ -1,6 +1,6 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { installCommand, prepareCommand, retireCommand } from "../host/commands";
+import { installCommand, ownerProblem, prepareCommand, retireCommand } from "../host/commands";
 import { toolText } from "../host/tool";
 import { runError } from "./error";
 import { commandOptions, connectionOf, firstDifference, type NamedGateway, QUIET } from "./gateway";
@@ -13,7 +13,7 @@ import { type Host, Registry } from "./registry";
  * an update, because a replacement would take every farm of the machine down.
  *
  * @param options the provider that the farm goes through, and what it waits for
- * @throws RunError where two farms describe the gateway differently
+ * @throws RunError where two farms describe the gateway differently, or the tool would not take its name
  */
 export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.CustomResourceOptions): Host {
   const { hosts } = Registry.current();
@@ -28,6 +28,8 @@ export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.Cust
     return known;
   }
   const owner = { project: pulumi.getProject(), stack: pulumi.getStack(), gateway: gateway.name };
+  const problem = ownerProblem(owner);
+  if (problem !== undefined) throw runError(`farm ${farm}: ${problem}`);
   const managed = (gateway.tool ?? "managed") === "managed";
   const call = { sudo: gateway.sudo ?? false };
   const host = {

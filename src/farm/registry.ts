@@ -33,11 +33,34 @@ export class Registry {
 
   readonly hosts = new Map<string, Host>();
 
+  /** Commands by what they are called, with the farm's parent: below another one a name may come again. */
+  private readonly names = new Map<string, { farm: string; gateway: string; parent: unknown }[]>();
+
   /** Gateway to the farms there. */
   private readonly claims = new Map<string, Claim[]>();
 
   /**
-   * @throws RunError that names both farms, where they claim the same packet, or where one sends to what the other claims: a packet
+   * What a farm's Command for a gateway is called in the stack's state.
+   *
+   * @throws RunError where two would have one name: those of `web-a` on `b`, and those of `web` on `a-b`
+   */
+  nameCommand(farm: string, gateway: string, suffix: string, parent: unknown): string {
+    const name = `${farm}-${gateway}${suffix}`;
+    const known = this.names.get(name) ?? [];
+    const other = known.find(
+      (one) => one.parent === parent && (one.farm !== farm || one.gateway !== gateway),
+    );
+    if (other)
+      throw runError(
+        `farm ${farm} on gateway ${gateway} and farm ${other.farm} on gateway ${other.gateway} would both have a resource ` +
+          `${name}; rename one of them`,
+      );
+    this.names.set(name, [...known, { farm, gateway, parent }]);
+    return name;
+  }
+
+  /**
+   * @throws RunError that names both farms, where their chains would have one name, or they claim the same packet, or where one sends to what the other claims: a packet
    * is translated once
    */
   claim(gateway: string, farm: string, plan: Plan): void {
@@ -45,6 +68,12 @@ export class Registry {
     // A program may compile a farm again; its own earlier claim then goes.
     const others = (this.claims.get(gateway) ?? []).filter((other) => other.farm !== farm);
     for (const other of others) {
+      // A short name ends in 32 bits of a hash.
+      if (plan.shortName === other.plan.shortName)
+        throw runError(
+          `farm ${farm} and farm ${other.farm} have the same short name ${plan.shortName} on gateway ${gateway}, by chance; ` +
+            "rename one of them",
+        );
       const twice = overlap(claim.services, other.services);
       if (twice)
         throw runError(

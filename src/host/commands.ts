@@ -7,6 +7,9 @@ import { toolText } from "./tool";
 const DIRECTORY = "/usr/local/sbin";
 const TOOL = `${DIRECTORY}/netfilter-lb`;
 
+/** Characters of a stamp: a file is called by it, and so is, with a dot before and `.new` behind, the one beside it (NAME_MAX, 255). */
+const STAMP_LENGTH = 250;
+
 /** Who calls: the tool leaves alone what bears another stamp. */
 export interface Owner {
   project: string;
@@ -26,6 +29,7 @@ export function installCommand(owner: Owner, options: CallOptions): string {
     `d=${DIRECTORY}; umask 022; mkdir -p $d && t=$(mktemp $d/.netfilter-lb.XXXXXX) || exit 1`,
     'trap "rm -f $t" EXIT; cat >$t',
     `[ "$(sha256sum <$t)" = "${sha256(toolText())}  -" ] || { echo "the tool arrived damaged: run pulumi up again" >&2; exit 4; }`,
+    `[ ! -d ${TOOL} ] || { echo "${TOOL} is a folder: move it away" >&2; exit 1; }`,
     `chmod 755 $t && mv -f $t ${TOOL} && exec ${prepare(owner)}`,
   ];
   return `${options.sudo ? "sudo -n " : ""}sh -c '${steps.join("; ")}'`;
@@ -34,7 +38,13 @@ export function installCommand(owner: Owner, options: CallOptions): string {
 /** Prepares a machine whose owner installed the tool. */
 export function prepareCommand(owner: Owner, options: CallOptions): string {
   const missing = `${TOOL} is not installed: install it on the gateway, or leave that to the farm (tool: managed)`;
-  return `sh -c '[ -x ${TOOL} ] || { echo "${missing}" >&2; exit 6; }; exec ${call(prepare(owner), options)}'`;
+  const other = `${TOOL} is not the tool of this package: put there what npx netfilter-lb tool prints`;
+  const steps = [
+    `[ -x ${TOOL} ] || { echo "${missing}" >&2; exit 6; }`,
+    `said=$(${call(prepare(owner), options)}) || exit`,
+    `case $said in *"prepared for ${stamp(owner)}") printf "%s\\n" "$said" ;; *) echo "${other}" >&2; exit 6 ;; esac`,
+  ];
+  return `sh -c '${steps.join("; ")}'`;
 }
 
 function prepare(owner: Owner): string {
@@ -84,6 +94,16 @@ export function removeCommand(farm: string, owner: Owner, options: CallOptions):
   return ifInstalled(call(`${TOOL} remove ${farm} --owner ${stamp(owner)}`, options));
 }
 
+/** Why the tool would refuse this stamp; undefined where it takes it. */
+export function ownerProblem(owner: Owner): string | undefined {
+  const text = join(owner);
+  if (!/^[A-Za-z0-9._:/-]+$/.test(text))
+    return `${text}, which a gateway knows a stack by, may hold only letters, digits and . _ : - /; rename it`;
+  if (text.length > STAMP_LENGTH)
+    return `${text}, which a gateway knows a stack by, has ${text.length} characters; ${STAMP_LENGTH} are allowed, so give the gateway a shorter name`;
+  return undefined;
+}
+
 function call(command: string, { sudo }: CallOptions): string {
   return sudo ? `sudo -n ${command}` : command;
 }
@@ -94,11 +114,14 @@ function ifInstalled(command: string): string {
 }
 
 /** `project/stack/gateway`, of characters that mean nothing to a shell. */
-function stamp({ project, stack, gateway }: Owner): string {
-  const text = `${project}/${stack}/${gateway}`;
-  if (!/^[A-Za-z0-9._:/-]+$/.test(text))
-    throw new Error(`${text} holds a character that a stamp cannot: rename it`);
-  return text;
+function stamp(owner: Owner): string {
+  const problem = ownerProblem(owner);
+  if (problem !== undefined) throw new Error(problem);
+  return join(owner);
+}
+
+function join({ project, stack, gateway }: Owner): string {
+  return `${project}/${stack}/${gateway}`;
 }
 
 function sha256(text: string): string {

@@ -136,6 +136,13 @@ describe("plain values, at the constructor", () => {
     );
   });
 
+  test("a gateway's name that leaves no room for the stack's", async () => {
+    const name = "g".repeat(253);
+    expect(await refusal(() => farm("web", { gateways: [{ ...EDGE, name }] }))).toBe(
+      `farm web: project/stack/${name}, which a gateway knows a stack by, has 267 characters; 250 are allowed, so give the gateway a shorter name`,
+    );
+  });
+
   test("an unknown field of a connection, without the connection's secrets", async () => {
     const message = await refusal(() => farm("web", { gateways: [at({ privatekey: "hunter2" } as never)] }));
     expect(message).toContain("gateways[0].connection.privatekey: is not a field here");
@@ -226,6 +233,16 @@ describe("two farms that cannot share a gateway", () => {
   test("on different gateways they can", async () => {
     const other = { ...EDGE, name: "edge-2" };
     expect(await run(() => [farm("web"), farm("mail", { gateways: [other] })])).toHaveLength(6);
+  });
+
+  test("names that run into one", async () => {
+    const [a, b] = [
+      { ...EDGE, name: "a-b" },
+      { ...EDGE, name: "b" },
+    ];
+    expect(await refusal(() => [farm("web", { gateways: [a] }), farm("web-a", { gateways: [b] })])).toBe(
+      "farm web-a on gateway b and farm web on gateway a-b would both have a resource web-a-b; rename one of them",
+    );
   });
 
   test("a gateway described differently", async () => {
