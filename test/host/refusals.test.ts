@@ -34,7 +34,7 @@ describe("a damaged rule set", () => {
     const cut = await machine.apply("web", good, { arrives: good.slice(0, 100) });
     expect(cut.stderr).toBe(
       `netfilter-lb: the rule set of farm web arrived with 100 bytes instead of ${good.length}: ` +
-        "was the connection cut? Run this again\n",
+        "was the connection cut? Run this again; if it stays so, a start-up file of the user's shell may read standard input\n",
     );
   });
 
@@ -208,6 +208,7 @@ describe("what remembers, counts, limits and logs", () => {
       "NFLB-web.allow hash:net family inet ",
       "NFLB-web.allow hash:net family inet6 ",
     ],
+    ["a set twice", /(create NFLB-web\.3 .*\n)/, "$1$1"],
     ["a set with more options", "maxelem 65536\n", "maxelem 65536 comment\n"],
     ["an entry of a set of another farm", "add NFLB-web.allow", "add NFLB-db.allow"],
     ["an entry of a set that learns", "add NFLB-web.allow", "add NFLB-web.3"],

@@ -25,7 +25,8 @@ take_payload() {
   if [ "${payload_hash%% *}" != "$sha256" ] || [ "$length" -eq 0 ]; then
     payload_length=$(($(wc -c <"$TMP/set")))
     [ "$payload_length" = "$length" ] ||
-      fail 4 "the rule set of farm $farm arrived with $payload_length bytes instead of $length: was the connection cut? Run this again"
+      fail 4 "the rule set of farm $farm arrived with $payload_length bytes instead of $length: was the connection cut? Run this again; if it" \
+        "stays so, a start-up file of the user's shell may read standard input"
     fail 4 "the rule set of farm $farm has the SHA-256 ${payload_hash%% *} instead of $sha256: it was changed on the way, run this again"
   fi
   payload_fault=$(check_set "$TMP/set" "$farm")

@@ -114,7 +114,7 @@ check_set() {
     if (index($2, "NFLB-" short ".") != 1 || length($2) > 31) return 0
     kind = substr($2, length(short) + 7)
     sub(/^[^ ]+ [^ ]+ /, "")
-    if (!sub(" family inet" (section == "ip6" ? "6" : "") " maxelem [0-9]+", "")) return 0
+    if (("NFLB-" short "." kind) in own_set || !sub(" family inet" (section == "ip6" ? "6" : "") " maxelem [0-9]+", "")) return 0
     own_set["NFLB-" short "." kind] = 1
     if (kind ~ /^(allow|deny)6?$/) return $0 == "hash:net"
     learns["NFLB-" short "." kind] = 1

@@ -83,9 +83,9 @@ need() {
   command -v "$1" >/dev/null 2>&1 || fail 6 "$1 is not installed here: install the package $2 and run this again"
 }
 
-# words: what nft or iptables said, on one line.
+# words: what nft or iptables said, on one line, and nothing that a terminal would obey.
 words() {
-  awk '/^[[:space:]~^]*$/ || /^Try / { next } { sub(/^\/[^ ]*: /, ""); gsub(/[[:space:]]+/, " "); text = text (text == "" ? "" : " / ") $0 }
+  awk '/^[[:space:]~^]*$/ || /^Try / { next } { sub(/^\/[^ ]*: /, ""); gsub(/[[:space:]]+/, " "); gsub(/[^ -~]/, "?"); text = text (text == "" ? "" : " / ") $0 }
     END { print substr(text, 1, 400) }' "$TMP/words"
 }
 
