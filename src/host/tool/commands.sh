@@ -11,7 +11,7 @@ command_prepare() {
   forward net.ipv4.ip_forward
   install_unit
   prepare_file=$(stack_file "$owner")
-  [ -f "$prepare_file" ] || {
+  [ -f "$prepare_file" ] && [ ! -L "$prepare_file" ] || {
     place "$prepare_file" echo "$owner" || fail 1 "cannot write $prepare_file: is /etc writable, and is there room?"
   }
   say "prepared for $owner"

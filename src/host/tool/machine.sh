@@ -10,7 +10,7 @@ forward() {
     place "$SYSCTL_OLD" cat "$TMP/sysctl" || fail 1 "cannot write $SYSCTL_OLD: is /etc writable, and is there room?"
   fi
   { echo "# Written by netfilter-lb, which takes it away again."; awk '{ print $1 " = 1" }' "$SYSCTL_OLD"; } >"$TMP/sysctl"
-  if ! cmp -s "$TMP/sysctl" "$SYSCTL_FILE"; then
+  if ! cmp -s "$TMP/sysctl" "$SYSCTL_FILE" 2>/dev/null; then
     [ -d "${SYSCTL_FILE%/*}" ] || mkdir -m 755 "${SYSCTL_FILE%/*}"
     place "$SYSCTL_FILE" cat "$TMP/sysctl" || fail 1 "cannot write $SYSCTL_FILE: is /etc writable?"
     chmod 644 "$SYSCTL_FILE"
@@ -66,7 +66,7 @@ install_unit() {
   if [ -d /etc/systemd ]; then
     boot_unit >"$TMP/unit"
     [ -d "${UNIT_LINK%/*}" ] || (umask 022 && mkdir -p "${UNIT_LINK%/*}") || fail 1 "cannot make ${UNIT_LINK%/*}: is /etc writable?"
-    if ! cmp -s "$TMP/unit" "$UNIT"; then
+    if ! cmp -s "$TMP/unit" "$UNIT" 2>/dev/null; then
       place "$UNIT" cat "$TMP/unit" && chmod 644 "$UNIT" || fail 1 "cannot write $UNIT: is /etc writable?"
       unit_new=1
     fi
