@@ -185,7 +185,7 @@ END
   }
 }
 
-/** What is not ours of nft's and iptables' listings. iptables-nft makes empty built-in chains, which decide nothing. */
+/** What is not ours of nft's and iptables' listings. iptables makes tables and built-in chains, which decide nothing while they are empty. */
 export function foreignOf(rules: string): string {
   return rules
     .replace(/^table ip6? netfilter_lb \{\n[\s\S]*?^\}\n/gm, "")
@@ -193,13 +193,17 @@ export function foreignOf(rules: string): string {
     .replace(/^.*\bNFLB-.*\n/gm, "")
     .replace(/^:[A-Z]+ ACCEPT *\n/gm, "")
     .replace(/^\tchain [A-Z]+ \{\n\t\ttype .* policy accept;\n\t\}\n/gm, "")
-    .replace(/\n{2,}/g, "\n");
+    .replace(/\n{2,}/g, "\n")
+    .replace(/^(table ip6? \w+ \{\n\}|\*\w+\nCOMMIT)\n/gm, "");
 }
 
 /** What decides about a farm's packets: base chains, elements and the chains that they lead to, or our chains of iptables. */
 export function oursOf(rules: string, plane: Plane): string {
   if (plane !== "nftables")
-    return rules.replace(/^(?!-A .*NFLB-|\*).*\n/gm, "").replace(/^[\s\S]*?(?=^\*)/m, "");
+    return rules
+      .replace(/^(?!-A .*NFLB-|\*).*\n/gm, "")
+      .replace(/^[\s\S]*?(?=^\*)/m, "")
+      .replace(/^\*.*\n(?=\*|$)/gm, "");
   const table = /^table ip netfilter_lb \{\n[\s\S]*?^\}/m.exec(rules)?.[0] ?? "";
   const blocks = [...table.matchAll(/^\t\S+ (\S+) \{\n[\s\S]*?^\t\}/gm)];
   const shared = blocks.filter(([, name]) => !name?.includes("."));

@@ -145,18 +145,6 @@ describe("a gateway that lacks something", () => {
     expect(outcome).toMatchObject({ code: 5, stdout: "" });
     expect(outcome.stderr).toMatch(/waited 1 s for the lock .*apply db, pid 7, owner a\/b\/c, since noon/);
   });
-
-  test("no link at the staging place is followed", async () => {
-    machine = await Machine.start();
-    await machine.tool(["prepare", "--owner", OWNER]);
-    await machine.sh(`echo precious >/etc/precious; cd /etc/netfilter-lb/farms
-      for f in web.pending .web.pending.new .web.rules.new web.rules; do ln -s /etc/precious $f; done`);
-    expect(await machine.apply("web", ruleSet())).toMatchObject({ code: 0 });
-    expect(await machine.sh("cat /etc/precious; find /etc/netfilter-lb -type l")).toBe("precious\n");
-    expect(await machine.stored("web")).toBe(ruleSet());
-    await machine.sh("mv /etc/netfilter-lb /etc/elsewhere && ln -s /etc/elsewhere /etc/netfilter-lb");
-    expect(await machine.apply("web", ruleSet())).toMatchObject({ code: 1 });
-  });
 });
 
 describe("going back after a kill", () => {
