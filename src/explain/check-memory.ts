@@ -23,7 +23,8 @@ export function checkMemory(packet: Packet, plan: Plan): Problem[] {
 /** The backend that affinity remembers for the packet's client. */
 export function rememberedBy({ affinity, destination }: Packet, { pools }: Plan): Arrival["remembered"] {
   if (affinity === undefined) return undefined;
-  const family = parseAddress(destination)?.family;
+  // It may be anything yet.
+  const family = typeof destination === "string" ? parseAddress(destination)?.family : undefined;
   const key = canonicalKey(affinity);
   return pools
     .filter((pool) => family === undefined || pool.family === family)

@@ -68,6 +68,7 @@ export function assertFarm(name: unknown, spec: unknown): asserts spec is FarmSp
 
 /** One error for a farm, whatever its name is. */
 export function specError(name: unknown, problems: readonly Problem[]): SpecError {
+  if (name === undefined) return new SpecError("farm without a name", problems);
   return new SpecError(`farm ${checkName(name).length === 0 ? name : show(name)}`, problems);
 }
 

@@ -309,6 +309,7 @@ export const schemas = {
 
 /** What is wrong with a farm's name. */
 export function checkName(name: unknown): Problem[] {
+  if (name === undefined) return [{ path: ["name"], text: "is missing; write the farm's name as text" }];
   const text = nameProblem(name);
   return text === undefined ? [] : [{ path: ["name"], text: `${show(name)} ${text}` }];
 }

@@ -293,6 +293,14 @@ describe("a packet that is wrong is told what would be right", () => {
     expect((error as SpecError).problems.map(formatProblem)).toEqual(problems);
   });
 
+  test("an object where an address belongs, beside a client that affinity remembers", () => {
+    const farm: FarmSpec = { ...FARM, affinity: { by: "sourceIp", timeoutSeconds: 60 } };
+    const packet = { ...PACKET, destination: { toString: 1 }, affinity: "10.0.0.3" };
+    expect(() => explain("web", farm, packet as never, NFTABLES)).toThrow(
+      "destination: an object is not an IP address; write it as text, such as 203.0.113.10",
+    );
+  });
+
   test("and so is a farm", () => {
     expect(() => explain("web", { ...FARM, backends: [] }, PACKET, NFTABLES)).toThrow(SpecError);
   });

@@ -39,6 +39,12 @@ describe("any other name is refused", () => {
     ["a symbol", Symbol("web"), "a symbol is not a name; write it as text"],
   ])("%s", (_, name, problem) => expect(problemsOf(FARM, { name })).toEqual([`name: ${problem}`]));
 
+  test("none at all", () => {
+    expect(() => compile(undefined as never, FARM, NFTABLES)).toThrow(
+      "farm without a name: 1 problem\n  name: is missing; write the farm's name as text",
+    );
+  });
+
   test("and stands on one line of the error", () => {
     expect(() => compile("web\nflush ruleset", FARM, NFTABLES)).toThrow(
       /^farm "web\\nflush ruleset": 1 problem\n/,
