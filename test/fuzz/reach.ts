@@ -33,7 +33,7 @@ const NFT_SHARED =
 
 /** Verbs that begin a statement in a chain, or stand in one, and reach beyond the packet and its connection's mark and address. */
 const NFT_FOREIGN =
-  /^(queue|dup|fwd|tproxy|flow|notrack|synproxy|include|define|undefine|redefine|flush|destroy|rename|reset|list|monitor|import|export|accept|redirect|hook|policy|device|import|tunnel|secmark|vmap@|osf|socket|exthdr|meter)$/;
+  /^(queue|dup|fwd|tproxy|flow|notrack|synproxy|include|define|undefine|redefine|flush|destroy|rename|list|monitor|import|export|accept|redirect|hook|policy|device|import|tunnel|secmark|vmap@|osf|socket|exthdr|meter)$/;
 
 function readNft(text: string, reach: Reach): void {
   const tokens = lexNft(text);
@@ -103,6 +103,7 @@ function readChain(body: readonly string[], isChain: boolean, reach: Reach): voi
     if (token === "set" && body[i - 1] === "helper") reach.used.add((body[i + 1] ?? "").replace(/"/g, ""));
     if (NFT_FOREIGN.test(token) || token === "type" || token === "unclosed" || token.startsWith("$"))
       reach.strange.push(token);
+    if (token === "reset" && body[i - 1] !== "tcp") reach.strange.push(token);
     // A statement that changes a packet: only its mark, its connection's, its addresses, its helper.
     if (token === "set" && !/^(mark|helper)$/.test(body[i - 1] ?? ""))
       reach.strange.push(`${body[i - 1]} set`);
