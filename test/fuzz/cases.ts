@@ -8,7 +8,7 @@ const SEED = Number(process.env.SEED ?? 1);
 
 /** Lets the tests of a file take as long as so many cases take. */
 export function allowTime(): void {
-  vi.setConfig({ testTimeout: 60_000 * Math.max(1, RUNS) });
+  vi.setConfig({ testTimeout: 120_000 * Math.max(1, RUNS) });
 }
 
 /** @param some how many in `npm test` */
