@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { BlockList, isIP, SocketAddress } from "node:net";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -216,15 +215,3 @@ describe("a farm's name", () => {
     );
   });
 });
-
-/** Two names of the same first letters with the same 8 digits: among so many there are some. */
-export function collidingNames(): [string, string] {
-  const seen = new Map<string, string>();
-  for (let i = 0; ; i++) {
-    const name = `production-website-${i}`;
-    const digits = createHash("sha256").update(name).digest("hex").slice(0, 8);
-    const other = seen.get(digits);
-    if (other !== undefined) return [other, name];
-    seen.set(digits, name);
-  }
-}

@@ -153,16 +153,16 @@ function readIptables(text: string, reach: Reach): void {
 }
 
 function readRule(chain: string, words: readonly string[], reach: Reach): void {
-  const valueOf = (...names: string[]) => words[words.findIndex((word) => names.includes(word)) + 1];
+  const valueBehind = (...names: string[]) => words[words.findIndex((word) => names.includes(word)) + 1];
   const after = (...names: string[]) => words.filter((_, i) => names.includes(words[i - 1] ?? ""));
   if (/^NFLB-[A-Z]+$/.test(chain)) {
     const has = (name: string) => words.includes(name);
-    const address = has("-d") ? valueOf("-d") : has("--ctorigdst") ? valueOf("--ctorigdst") : "any";
-    const protocol = has("-p") ? valueOf("-p") : "all";
+    const address = has("-d") ? valueBehind("-d") : has("--ctorigdst") ? valueBehind("--ctorigdst") : "any";
+    const protocol = has("-p") ? valueBehind("-p") : "all";
     const port = has("--dport")
-      ? valueOf("--dport")
+      ? valueBehind("--dport")
       : has("--ctorigdstport")
-        ? valueOf("--ctorigdstport")
+        ? valueBehind("--ctorigdstport")
         : undefined;
     reach.services.add(
       `${address!.replace(/\/(32|128)$/, "")} ${protocol} ${protocol === "all" ? "-" : (port?.replace(":", "-") ?? "0-65535")}`,
