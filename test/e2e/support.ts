@@ -26,6 +26,7 @@ export interface FarmData {
   backends: BackendSpec[];
   algorithm?: string;
   sourceNat?: string;
+  confirm?: { withinSeconds: number };
   /** The farm, further up in the list, that this one depends on. */
   after?: string;
 }

@@ -30,7 +30,8 @@ async function startWithClock(shell: readonly string[] = ["dash"]): Promise<void
   await machine.sh(`
     echo 1000.25 4000.00 >/run/uptime; mount --bind /run/uptime /proc/uptime
     cp /proc/sys/kernel/random/boot_id /run/boot; mount --bind /run/boot /proc/sys/kernel/random/boot_id
-    printf '#!/bin/sh\\n' >/usr/local/bin/setsid; chmod 755 /usr/local/bin/setsid
+    printf '#!/bin/sh\\ncase "$*" in *" watch "*) ;; *) exec /usr/bin/setsid "$@" ;; esac\\n' >/usr/local/bin/setsid
+    chmod 755 /usr/local/bin/setsid
     nft add table inet foreign; nft add chain inet foreign here; iptables -A INPUT -s 192.0.2.77 -j ACCEPT`);
 }
 
@@ -137,31 +138,35 @@ describe.each(PLANES)("%s", (plane) => {
   test("killed at any moment: the old set or the new, whole, and the next run agrees with the disk", async () => {
     await startWithClock();
     const sets = { old: old(plane), new: fresh(plane) };
-    const began = performance.now();
     await machine.apply("web", sets.old);
+    const began = performance.now();
+    await onTrial("web", sets.new);
     const whole = performance.now() - began;
+    await machine.apply("web", sets.old);
     const random = generator(7);
-    const seen = { old: 0, new: 0 };
-    for (let round = 0; round < 8; round++) {
-      // Apply, confirm and the return, each killed somewhere.
+    const seen = { old: 0, new: 0, back: 0 };
+    const rounds = 10;
+    for (let round = 0; round < rounds; round++) {
+      // Apply, confirm and the return, each killed somewhere: the apply early first, late in the end.
       await clock(1000);
       await machine.killed(
         [...applyArguments("web", sets.new), "--confirm", "60"],
-        random() * whole * 1.2,
+        ((round + random()) / rounds) * whole * 1.5,
         sets.new,
       );
       await agrees();
+      const applied = (await machine.stored("web")) === sets.new;
+      seen[applied ? "new" : "old"]++;
       const confirmation = ["confirm", "web", "--owner", OWNER, "--sha256", sha256(sets.new)];
-      if (round % 2) await machine.killed(confirmation, (random() * whole) / 3);
+      if (round % 3 === 1) await machine.killed(confirmation, (random() * whole) / 2);
       await clock(1060);
-      await machine.killed(["expire"], random() * whole * 1.2);
+      await machine.killed(["expire"], random() * whole * 1.3);
       await agrees();
-      const stored = await machine.stored("web");
-      seen[stored === sets.new ? "new" : "old"]++;
+      if (applied && (await machine.stored("web")) === sets.old) seen.back++;
       expect(await machine.apply("web", sets.old)).toMatchObject({ code: 0 });
       expect(await trials()).toBe("");
     }
-    expect(seen.old).toBeGreaterThan(0);
+    for (const times of Object.values(seen)) expect(times).toBeGreaterThan(0);
 
     async function agrees(): Promise<void> {
       expect(await expire()).toMatchObject({ code: 0 });
@@ -505,8 +510,8 @@ EOF
   await clock(1060);
   const attention =
     "ATTENTION: farm web was not confirmed within 60 s, and its set stays, because going back failed (netfilter-lb: the " +
-    "return of farm web failed, the last good set stays in force; the kernel said: Error: no luck today); mend the cause " +
-    "and run: netfilter-lb expire\n";
+    "return of farm web failed, the last good set stays in force; the kernel said: Error: no luck today; change what this " +
+    "names and run this again); mend the cause and run: netfilter-lb expire\n";
   expect(await expire()).toMatchObject({ stderr: `netfilter-lb: ${attention}` });
   expect(await machine.sh("cat /run/syslog")).toBe(`-t netfilter-lb -p daemon.warning -- ${attention}`);
   expect(await machine.stored("web")).toBe(fresh("nftables"));
@@ -514,6 +519,31 @@ EOF
   expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
   await expire();
   expect(sorted(await machine.rules())).toBe(sorted(rules));
+});
+
+test("a return that cannot be stored leaves kernel and disk at one, and is tried again", async () => {
+  await startWithClock();
+  const shop = ruleSet({ name: "shop", services: [...SERVICES, "203.0.113.10 tcp 443"] });
+  await machine.apply("shop", shop);
+  const [rules, stored] = [await machine.rules(), await files()];
+  await onTrial("web", fresh("nftables"));
+  await clock(1060);
+  // The file of the farm that lost its services can be written, and the farm's own not be removed.
+  await machine.sh(`cat >/usr/local/bin/rm <<'EOF'
+#!/bin/sh
+case "$*" in *farms/web.rules) exit 1 ;; esac
+exec /bin/rm "$@"
+EOF
+    chmod 755 /usr/local/bin/rm`);
+  const { code, stderr } = await expire();
+  expect(code).toBe(0);
+  expect(stderr).toContain("ATTENTION: farm web was not confirmed within 60 s, and its set stays");
+  expect(await machine.stored("web")).toBe(fresh("nftables"));
+  await machine.sh("/bin/rm /usr/local/bin/rm");
+  expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+  await expire();
+  expect(sorted(await machine.rules())).toBe(sorted(rules));
+  expect(await files()).toBe(stored);
 });
 
 test.each([

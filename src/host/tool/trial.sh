@@ -195,10 +195,8 @@ go_back() {
   done
   place "$TRIALS/$back_farm.returned" returned_text || return 1
   [ -n "$back_how" ] || back_kernel
-  for back_name in $changed; do
-    [ "$back_name" = "$back_farm" ] || back_store "$back_name" || return 1
-  done
-  back_store "$back_farm" && end_trial "$back_farm" || return 1
+  back_files || { [ -n "$back_how" ] || put_back "storing farm $back_farm" "cannot write in $FARMS"; return 1; }
+  end_trial "$back_farm"
   rm -f "$FARMS/$back_farm.pending"
   [ -n "$back_how" ] || { nft_sweep; forget_clients; forget_flows "$TMP/fresh"; forget_leaving; }
 }
@@ -235,6 +233,14 @@ back_kernel() {
   place "$FARMS/$back_farm.pending" cat "$TMP/back.new" || exit 1
   look_forward=1
   reach "$TMP/back.old" "$TMP/back.new" "the return of farm $back_farm"
+}
+
+# back_files: the farm's own last. Where one cannot be written, .pending stays, so that the next run puts the others right.
+back_files() {
+  for back_name in $changed; do
+    [ "$back_name" = "$back_farm" ] || back_store "$back_name" || return 1
+  done
+  back_store "$back_farm"
 }
 
 # back_store FARM: its file as it was; none where it had none, or all its services belong to others by now.
