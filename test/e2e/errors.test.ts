@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fault } from "../faults/fault";
 import { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
 import { type Gateway, Lab } from "../support/lab";
@@ -123,45 +124,66 @@ describe("rights", () => {
 });
 
 describe("two that want the same", () => {
-  it("refuses another stack's service and farm name, and names who has it", async () => {
-    const first = await newStack([farm("web", [edge(gateway)])], "first");
-    await first.up();
-    const before = await everything(gateway);
-    const second = await newStack(
-      [farm("shop", [edge(gateway)], { backends: [{ address: "192.0.2.2" }] })],
-      "second",
-    );
-    expect(await fail(second)).toContain(
-      `farm web of program/first/edge-1 already claims the service ${VIP} tcp 80, which overlaps ${VIP} tcp 80 of farm shop`,
-    );
-    await rewrite(second, [
-      farm("web", [edge(gateway)], { listeners: [{ address: VIP, protocol: "tcp", port: 81 }] }),
-    ]);
-    expect(await fail(second)).toContain(
-      "farm web on this gateway belongs to program/first/edge-1, not to program/second/edge-1: give this one another name",
-    );
-    expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 5, "192.0.2.2": 5 });
+  fault(
+    29,
+    "two stacks, by pulumi",
+    async () => {
+      const first = await newStack([farm("web", [edge(gateway)])], "first");
+      await first.up();
+      const before = await everything(gateway);
+      const second = await newStack(
+        [farm("shop", [edge(gateway)], { backends: [{ address: "192.0.2.2" }] })],
+        "second",
+      );
+      const refused = await fail(second);
+      expect(refused).toContain(
+        `farm web of program/first/edge-1 already claims the service ${VIP} tcp 80, which overlaps ${VIP} tcp 80 of farm shop`,
+      );
+      await rewrite(second, [
+        farm("web", [edge(gateway)], { listeners: [{ address: VIP, protocol: "tcp", port: 81 }] }),
+      ]);
+      expect(await fail(second)).toContain(
+        "farm web on this gateway belongs to program/first/edge-1, not to program/second/edge-1: give this one another name",
+      );
+      expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 5, "192.0.2.2": 5 });
 
-    // Going away, the second takes nothing of the first along.
-    await second.destroy();
-    expect(await everything(gateway)).toBe(before);
-    await first.destroy();
-    expect(await leftovers(gateway)).toBe("");
-  });
+      // Going away, the second takes nothing of the first along.
+      await second.destroy();
+      expect(await everything(gateway)).toBe(before);
+      await first.destroy();
+      expect(await leftovers(gateway)).toBe("");
+      return {
+        done: "a second stack's up with a farm at the same address and port, then with a farm of the same name; then its destroy",
+        held: "both were refused; 10 of 10 connections found the first farm's backends, by turns; all on the gateway byte for byte the same",
+        saw: /farm web of program[^\n]*/.exec(refused)![0],
+      };
+    },
+    240_000,
+  );
 
-  it("refuses one service for two farms of a program, in the preview", async () => {
-    const stack = await newStack([
-      farm("web", [edge(gateway)]),
-      farm("shop", [edge(gateway)], { listeners: [{ address: VIP, protocol: "tcp", ports: "79-81" }] }),
-    ]);
-    const dials = gateway.sshConnections;
-    const { output } = await stack.preview({ fails: true });
-    expect(output).toMatch(
-      /farm (web|shop) and farm (shop|web) both claim 203\.0\.113\.10 tcp .* on gateway edge-1/,
-    );
-    expect(output).not.toMatch(/\n\s+at /);
-    expect(gateway.sshConnections).toBe(dials);
-  });
+  fault(
+    29,
+    "two farms of one program",
+    async () => {
+      const stack = await newStack([
+        farm("web", [edge(gateway)]),
+        farm("shop", [edge(gateway)], { listeners: [{ address: VIP, protocol: "tcp", ports: "79-81" }] }),
+      ]);
+      const dials = gateway.sshConnections;
+      const { output } = await stack.preview({ fails: true });
+      expect(output).toMatch(
+        /farm (web|shop) and farm (shop|web) both claim 203\.0\.113\.10 tcp .* on gateway edge-1/,
+      );
+      expect(output).not.toMatch(/\n\s+at /);
+      expect(gateway.sshConnections).toBe(dials);
+      return {
+        done: "pulumi preview of a program whose second farm has a range of ports around the first one's",
+        held: "refused in the preview, and no gateway was dialled",
+        saw: /farm \w+ and farm \w+ both claim[^\n]*/.exec(output)![0],
+      };
+    },
+    240_000,
+  );
 
   it("refuses two descriptions of one gateway, in the preview", async () => {
     const stack = await newStack([

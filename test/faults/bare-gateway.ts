@@ -44,7 +44,7 @@ export class BareGateway {
   readonly sets: Readonly<Record<Which, string>>;
   /** What the kernel has of each set, and what the foreign rules read like. */
   private readonly inKernel: Record<Which, string> = { old: "", new: "" };
-  private foreign = "";
+  foreign = "";
   /** Milliseconds that a change takes when nobody disturbs it. */
   usual = 0;
 
@@ -206,7 +206,20 @@ export function oursOf(rules: string, plane: Plane): string {
       .replace(/^\*.*\n(?=\*|$)/gm, "");
   const table = /^table ip netfilter_lb \{\n[\s\S]*?^\}/m.exec(rules)?.[0] ?? "";
   const blocks = [...table.matchAll(/^\t\S+ (\S+) \{\n[\s\S]*?^\t\}/gm)];
-  const shared = blocks.filter(([, name]) => !name?.includes("."));
+  // A shared map stays until the table goes, and asking an empty one decides nothing.
+  const empty = blocks.flatMap(([text, name]) =>
+    /^\t(map|set) [a-z_]+ \{/.test(text) && !/elements =/.test(text) ? [name] : [],
+  );
+  const shared = blocks
+    .filter(([, name]) => !name?.includes(".") && !empty.includes(name))
+    .map((block) => {
+      const lines = block[0]
+        .split("\n")
+        .filter((line) => !empty.some((name) => line.includes(`@${name} `) || line.endsWith(`@${name}`)));
+      block[0] = lines.join("\n");
+      return block;
+    })
+    .filter(([text]) => /elements =|@/.test(text));
   const reached = new Set(
     shared.flatMap(([text]) => [...text.matchAll(/goto (\S+?)[,\s]/g)].map((m) => m[1])),
   );

@@ -281,18 +281,6 @@ describe("every rule set that a compiler writes", () => {
 });
 
 describe("refused", () => {
-  test.each(PLANES)("%s: a farm of another stack", async (plane) => {
-    await machine.apply("web", ruleSet({ plane }));
-    await expectUntouched(() => machine.apply("web", ruleSet({ plane }), { owner: "shop/dev/edge-1" }), 3);
-    const taken = ruleSet({ plane, name: "db" });
-    const outcome = await machine.apply("db", taken, { owner: "shop/dev/edge-1" });
-    expect(outcome).toMatchObject({ code: 3, stdout: "" });
-    expect(outcome.stderr).toBe(
-      `netfilter-lb: farm web of ${OWNER} already claims the service 203.0.113.10 tcp 80, ` +
-        "which overlaps 203.0.113.10 tcp 80 of farm db: change the address or the port\n",
-    );
-  });
-
   test.each([
     ["203.0.113.10 all -", "203.0.113.10 tcp 80"],
     ["203.0.113.10 tcp 80-90", "203.0.113.10 tcp 80"],

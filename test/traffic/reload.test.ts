@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { FarmSpec, ListenerSpec, TargetSpec } from "../../src/core";
+import { fault, sweep } from "../faults/fault";
 import { applyFarm, installTool, removeFarm, TARGETS } from "../support/farms";
 import { Lab } from "../support/lab";
 import { randomFarms, randomNumbers } from "./random-farm";
@@ -194,21 +195,30 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
     });
   });
 
-  it(
-    "moves between data planes",
+  fault(
+    32,
+    `under load, iptables-${iptables}`,
     async () => {
       const scene = open();
       const changes = farms(SEED + 2);
       await scene.apply("web", changes.next().value, NFTABLES);
       await scene.begin();
       const kept = await hold([LOCAL, ROUTED]);
-      for (let n = 0; n < (LONG ?? 6); n++)
+      const moves = LONG ?? sweep(6, 60);
+      for (let n = 0; n < moves; n++)
         await scene.apply("web", changes.next().value, ROUND[n % ROUND.length]!);
       await stillThere(kept);
       await letGo(kept);
       const result = await scene.end();
       if (LONG) console.log(`${iptables}: ${LONG} moves:`, JSON.stringify(result));
       expect(result).toMatchObject(UNDISTURBED);
+      return {
+        done: `${moves} changes of the data plane or layout under load, each with other listeners, backends and weights (seed ${SEED + 2})`,
+        held:
+          `${result.lost.length} of ${result.count} connections were lost, ${result.missed} packets were not translated, ` +
+          `${result.stray} went to a backend that was none, and ${kept.length} of ${kept.length} open connections went on`,
+        saw: "nothing",
+      };
     },
     60_000 + (LONG ?? 0) * 4_000,
   );
