@@ -35,10 +35,16 @@ function formatKey(key: PropertyKey, position: number): string {
   return position === 0 ? name : `.${name}`;
 }
 
-/** A value as an error shows it, on one line and never long. */
+/** A value as an error shows it: on one line, never long, and with nothing that a terminal would obey or not show. */
 export function show(value: unknown): string {
-  const text = typeof value === "string" ? JSON.stringify(value) : describe(value);
+  const raw = typeof value === "string" ? JSON.stringify(value) : describe(value);
+  const text = raw.replace(/\p{C}/gu, escaped);
   return text.length > 80 ? `${text.slice(0, 79)}…` : text;
+}
+
+function escaped(character: string): string {
+  const units = Array.from({ length: character.length }, (_, unit) => character.charCodeAt(unit));
+  return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
 }
 
 function describe(value: unknown): string {

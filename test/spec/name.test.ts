@@ -27,6 +27,8 @@ describe("any other name is refused", () => {
     ["a path", "../web", `"../web" ${letters}`],
     ["a line break", "web\nflush ruleset", `"web\\nflush ruleset" ${letters}`],
     ["a line break last", "web\n", `"web\\n" ${letters}`],
+    ["a terminal's control", "web\u009b", `"web\\u009b" ${letters}`],
+    ["another direction", "\u202ebew", `"\\u202ebew" ${letters}`],
     ["a NUL", "web\0", `"web\\u0000" ${letters}`],
     ["a space", "my web", `"my web" ${letters}`],
     ["another script", "wеb", `"wеb" ${letters}`], // the second letter is Cyrillic
