@@ -198,37 +198,6 @@ describe("two that want the same", () => {
 });
 
 describe("arguments", () => {
-  it("tells every problem at once, in the preview, and creates nothing", async () => {
-    const before = await everything(gateway);
-    const dials = gateway.sshConnections;
-    const proxied = { ...gateway.connection, proxy: { host: "198.51.100.9" } };
-    const stack = await newStack([
-      farm("web", [edge(gateway, {}, proxied)], {
-        backends: [
-          { address: "192.0.2.1", weight: 0 },
-          { address: "192.0.2.300" },
-          { address: "2001:db8::1" },
-        ],
-        listeners: [{ address: VIP, protocol: "tcp", ports: "80,70000" }],
-      }),
-    ]);
-    for (const { output } of [await stack.preview({ fails: true }), await stack.up({ fails: true })]) {
-      expect(output).toMatch(/farm web: \d problems/);
-      for (const path of [
-        "backends[0].weight",
-        "backends[1].address",
-        "listeners[0].ports",
-        "gateways[0].connection.proxy",
-      ])
-        expect(output.split(`${path}: `), path).toHaveLength(2);
-      expect(output).not.toMatch(/\n\s+at /);
-      expect(output).not.toContain("PRIVATE KEY");
-    }
-    expect(await stack.resources()).toEqual([]);
-    expect(gateway.sshConnections).toBe(dials);
-    expect(await everything(gateway)).toBe(before);
-  });
-
   it("refuses a listener that would catch SSH to the gateway", async () => {
     const stack = await newStack([
       farm("web", [edge(gateway, {}, { ...gateway.connection, host: VIP, port: 80 })]),
