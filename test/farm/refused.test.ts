@@ -245,6 +245,14 @@ describe("two farms that cannot share a gateway", () => {
     );
   });
 
+  test("names that are shortened to one, as two among some ten thousand may be", async () => {
+    const [one, other] = ["production-website-8324", "production-website-58367"];
+    const listeners = [{ address: "203.0.113.10", protocol: "tcp" as const, port: 25 }];
+    expect(await refusal(() => [farm(one!), farm(other!, { listeners })])).toBe(
+      `farm ${other} and farm ${one} have the same short name pr--93c1dfda on gateway edge-1, by chance; rename one of them`,
+    );
+  });
+
   test("a gateway described differently", async () => {
     expect(await refusal(() => [farm("web"), farm("mail", { gateways: [at({ user: "ops" })] })])).toBe(
       "farm mail and farm web describe gateway edge-1 differently (connection.user); " +
