@@ -91,7 +91,7 @@ function checkAddresses(packet: Packet): Problem[] {
 }
 
 function checkPorts({ protocol, sourcePort, destinationPort }: Packet): Problem[] {
-  if (typeof protocol !== "string" || !/^[a-z][a-z0-9-]*$/.test(protocol) || protocol === "all")
+  if (typeof protocol !== "string" || !/^[a-z][a-z0-9-]{0,31}$/.test(protocol) || protocol === "all")
     return [
       problem(
         "protocol",

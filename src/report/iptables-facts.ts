@@ -4,6 +4,7 @@ import type { IptFamily, IptMatch, IptRule, IptRuleSet, IptTarget } from "../ipt
 import { pinnedRanges } from "../plan/pins";
 import type { Family } from "../spec/address";
 import { type Prefix, parsePrefix } from "../spec/prefix";
+import { show } from "../spec/problem";
 import type { AffinityKey, Algorithm, WhenEmpty } from "../spec/types";
 import type { ReadHash, ReadPin } from "./comparison";
 import { backendId, type Facts } from "./facts";
@@ -158,7 +159,7 @@ function readPins(family: IptFamily, header: Header): ReadPin[] {
       const [match] = matches;
       const network = match?.kind === "source" ? match.network : EVERYBODY[family.family];
       return {
-        source: parsePrefix(network)!,
+        source: prefixOf(network, family),
         backend: ownerOf(target.kind === "goto" ? target.to : "", backends)!,
       };
     },
@@ -253,7 +254,14 @@ function takesTcp({ services }: Header): boolean {
   return services.some(({ protocol }) => protocol === "tcp" || protocol === "all");
 }
 
-function localNetworks({ tables }: IptFamily): string[] {
-  const posted = tables.flatMap(({ rules }) => rules.filter(({ chain }) => chain === "POSTROUTING"));
-  return [...new Set(matchesOf(posted, "source").map(({ network }) => parsePrefix(network)!.text))];
+function localNetworks(family: IptFamily): string[] {
+  const posted = family.tables.flatMap(({ rules }) => rules.filter(({ chain }) => chain === "POSTROUTING"));
+  return [...new Set(matchesOf(posted, "source").map(({ network }) => prefixOf(network, family).text))];
+}
+
+/** @throws SpecError where a rule matches what is no network of its family */
+function prefixOf(network: string, { family }: IptFamily): Prefix {
+  const prefix = parsePrefix(network);
+  if (prefix?.family !== family) throw notARuleSet(`has a rule about the network ${show(network)}`);
+  return prefix;
 }

@@ -1,3 +1,5 @@
+import { show } from "./problem";
+
 /** Ports `from` to `to`, both included; one port where they are equal. */
 export interface PortRange {
   from: number;
@@ -25,10 +27,11 @@ export function portsProblem(value: unknown): string | undefined {
   const seen: PortRange[] = [];
   for (const item of value.split(",")) {
     const match = /^\s*(\d{1,5})(?:\s*-\s*(\d{1,5}))?\s*$/.exec(item);
-    if (!match) return `has ${JSON.stringify(item)}, which is neither a port nor a range such as 8000-8080`;
+    if (!match) return `has ${show(item)}, which is neither a port nor a range such as 8000-8080`;
     const range = { from: Number(match[1]), to: Number(match[2] ?? match[1]) };
-    if (!isPort(range.from) || !isPort(range.to)) return `has ${item.trim()}; a port is between 1 and 65535`;
-    if (range.from > range.to) return `has ${item.trim()}; a range goes from the lower port to the higher`;
+    const written = item.replace(/\s/g, "");
+    if (!isPort(range.from) || !isPort(range.to)) return `has ${written}; a port is between 1 and 65535`;
+    if (range.from > range.to) return `has ${written}; a range goes from the lower port to the higher`;
     const twice = seen.find((other) => portsOverlap(range, other));
     if (twice)
       return `names ${formatPorts(range)} twice (also in ${formatPorts(twice)}); name each port once`;

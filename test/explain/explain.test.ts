@@ -301,6 +301,18 @@ describe("a packet that is wrong is told what would be right", () => {
     );
   });
 
+  test("a protocol of a thousand letters, on one line that is not long", () => {
+    const packet = {
+      source: false,
+      destination: PACKET.destination,
+      protocol: "x".repeat(1000),
+      destinationPort: 80,
+    };
+    expect(() => explain("web", FARM, packet as never, NFTABLES)).toThrow(
+      /protocol: "x{78}… is not a packet's protocol; give tcp, udp, sctp, or another one such as icmp$/m,
+    );
+  });
+
   test("and so is a farm", () => {
     expect(() => explain("web", { ...FARM, backends: [] }, PACKET, NFTABLES)).toThrow(SpecError);
   });

@@ -76,6 +76,10 @@ describe("a damaged rule set", () => {
     ["a carriage return", (set: string) => set.replace("\t\tmasquerade", "\t\tmasquerade\r")],
     ["a shared chain's name", (set: string) => set.replace("short-name web", "short-name OUTPUT")],
     ["a foreign table", (set: string) => `${set}add table ip theirs\n`],
+    [
+      "an address in a map of the other family",
+      (set: string) => set.replace("element ip netfilter_lb services", "element ip6 netfilter_lb services"),
+    ],
     ["a service it does not name", (set: string) => set.replace(/tcp \. 443/g, "tcp . 22")],
     ["a foreign chain", (set: string) => set.replace(/goto web\./, "goto translate # web.")],
     ["its end missing", (set: string) => set.slice(0, set.indexOf("}\nadd"))],
@@ -86,6 +90,14 @@ describe("a damaged rule set", () => {
     expect(outcome).toMatchObject({ code: 4, stdout: "" });
     expect(outcome.stderr).toMatch(/^netfilter-lb: the rule set of farm web is damaged: .*\n$/);
     expect(await machine.tool(["list"])).toMatchObject({ stdout: "" });
+  });
+
+  test("that translates to an address of the other family is the rule set's fault, not the gateway's", async () => {
+    const set = good.replace(/(0x[0-9a-f]+ : )10\.0\.0\.3/, "$12001:db8::3");
+    expect(set).not.toBe(good);
+    const outcome = await machine.apply("web", set);
+    expect(outcome).toMatchObject({ code: 1, stdout: "" });
+    expect(outcome.stderr).toContain("change what this names");
   });
 
   test.each([

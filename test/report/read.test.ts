@@ -138,6 +138,24 @@ test.each([
 });
 
 test.each([
+  ["a pin's", "sourceNat", "none", "-s 198.51.100.0/24 -g", "-s {98.51.100.0/24 -g"],
+  ["a pin's, of the other family", "sourceNat", "none", "-s 198.51.100.0/24 -g", "-s 2001:db8::/32 -g"],
+  ["a neighbour's", "sourceNat", "auto", "-s 10.0.0.0/24 ", "-s 10.0.0.0/33 "],
+])("a network that is none is refused: %s", (_, field, value, written, forged) => {
+  const backends = [{ address: "10.0.0.1" }, { address: "10.0.0.2" }];
+  const pins = [{ source: "198.51.100.0/24", backend: "10.0.0.1" }];
+  const { ruleSet } = compile(
+    "web",
+    { listeners, backends, pins, [field]: value },
+    { dataPlane: "iptables" },
+  );
+  expect(ruleSet).toContain(written);
+  expect(() => readRuleSet(ruleSet.replaceAll(written, forged))).toThrow(
+    "rule set: 1 problem\n  has a rule about the network",
+  );
+});
+
+test.each([
   [
     "a share",
     "0xcb5f37b4 1/2",

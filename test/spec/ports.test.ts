@@ -32,6 +32,12 @@ describe("a list of ports is what it says, lowest first", () => {
 
 describe("a list of ports that cannot be meant is refused", () => {
   const neither = "which is neither a port nor a range such as 8000-8080";
+  test("a thousand letters, on one line that is not long", () => {
+    expect(listenerProblems({ address: "203.0.113.10", protocol: "tcp", ports: "x".repeat(1000) })).toEqual([
+      `listeners[0].ports: "${"x".repeat(78)}… has "${"x".repeat(78)}…, ${neither}`,
+    ]);
+  });
+
   test.each<[string, unknown, string]>([
     ["nothing", "", `"" has "", ${neither}`],
     ["a comma too many", "80,", `"80," has "", ${neither}`],

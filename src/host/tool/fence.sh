@@ -149,6 +149,7 @@ check_set() {
   plane == "nftables" && /^add element ip6? netfilter_lb [a-z_]+ \{ [^{};,#]+ }$/ {
     parse_element()
     if (!(element_service($5, key) in claimed)) bad("belongs to no service of the header")
+    if (($3 == "ip6") != (element_service($5, key) ~ /:/)) bad("has an address of the other family")
     if ($5 ~ /guarded/ ? verdict != "" : verdict !~ /^goto / || !own_nft(substr(verdict, 6))) bad("leads out of the farm")
     next
   }
