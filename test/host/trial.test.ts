@@ -512,7 +512,7 @@ EOF
     "ATTENTION: farm web was not confirmed within 60 s, and its set stays, because going back failed (netfilter-lb: the " +
     "return of farm web failed, the last good set stays in force; the kernel said: Error: no luck today; change what this " +
     "names and run this again); mend the cause and run: netfilter-lb expire\n";
-  expect(await expire()).toMatchObject({ stderr: `netfilter-lb: ${attention}` });
+  expect(await expire()).toMatchObject({ code: 1, stderr: `netfilter-lb: ${attention}` });
   expect(await machine.sh("cat /run/syslog")).toBe(`-t netfilter-lb -p daemon.warning -- ${attention}`);
   expect(await machine.stored("web")).toBe(fresh("nftables"));
   await machine.sh("rm /usr/local/sbin/nft");
@@ -536,7 +536,7 @@ exec /bin/rm "$@"
 EOF
     chmod 755 /usr/local/bin/rm`);
   const { code, stderr } = await expire();
-  expect(code).toBe(0);
+  expect(code).toBe(1);
   expect(stderr).toContain("ATTENTION: farm web was not confirmed within 60 s, and its set stays");
   expect(await machine.stored("web")).toBe(fresh("nftables"));
   await machine.sh("/bin/rm /usr/local/bin/rm");

@@ -163,6 +163,7 @@ expire_trials() {
       shout "farm $expire_farm was not confirmed within $trial_seconds s: the gateway went back to the set before"
     else
       : >"$TMP/words"
+      expire_failed=1
       shout "ATTENTION: farm $expire_farm was not confirmed within $trial_seconds s, and its set stays, because going back" \
         "failed (${expire_words:-"is /etc writable, and is there room?"}); mend the cause and run: netfilter-lb expire"
     fi
@@ -363,5 +364,6 @@ command_expire() {
   lock "expire"
   state_folders
   recover_if_killed
+  [ -z "${expire_failed:-}" ] || exit 1
   say "no trial is overdue"
 }
