@@ -33,7 +33,8 @@ function checkMask({ markMask: mask }: TargetSpec, spec: FarmSpec, sound: Soundn
       ? [`${hex(mask)} has room for ${room} marks; the farm has ${backends.length} backends`]
       : []),
     ...outside.map(
-      ({ index, value }) => `${hex(mask)} does not hold backends[${index}].mark ${hex(value.mark!)}`,
+      ({ index, value }) =>
+        `${hex(mask)} does not hold backends[${index}].mark ${hex(value.mark!)}; give the backend a mark within it, or none`,
     ),
   ];
   return texts.map((text) => ({ path: ["markMask"], text }));

@@ -1,5 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fault } from "../faults/fault";
+import type { Call, Result } from "../support/engine/cli";
 import { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
 import { type Gateway, Lab } from "../support/lab";
@@ -99,28 +101,73 @@ describe.each([
     await stack.up();
   });
 
-  it.each(["engine", "provider"])("converges after the %s was killed in the middle", async (victim) => {
-    await interpose(program, "touch /run/under-way; sleep 2");
-    await rewrite(stack, [bad()]);
-    const call = stack.start(["up", "--yes", "--skip-preview", "--stack", stack.name]);
-    try {
-      await expect.poll(() => gateway.sh("ls /run"), { timeout: 60_000 }).toContain("under-way");
-      if (victim === "engine") call.process.kill("SIGKILL");
-      else process.kill(await providerOf(call.process.pid!), "SIGKILL");
-      expect((await call.result).code).not.toBe(0);
-    } finally {
-      await expose(program);
-      await gateway.sh("rm -f /run/under-way");
-    }
-    // The engine's own lock on the stack outlives it.
-    if (victim === "engine") await stack.cancel();
-    await stack.up();
-    expect(await counts(lab, 10)).toEqual({ "192.0.2.3": 10 });
-    expect(await gateway.sh("netfilter-lb verify")).toContain("in step: all farms");
-    await rewrite(stack, [good()]);
-    await stack.up();
-    expect(await counts(lab, 10)).toEqual(EVEN);
-  });
+  /** Ends an `up` that is in the middle of an apply, by somebody else or by the program that runs it. */
+  const ends = {
+    "the provider is killed": async ({ process: { pid } }: Call) => {
+      process.kill(await providerOf(pid!), "SIGKILL");
+    },
+    "the engine is killed, then pulumi cancel": async (call: Call) => {
+      call.process.kill("SIGKILL");
+      await call.result;
+      // The engine's own lock on the stack outlives it.
+      locked = await stack.up({ fails: true });
+      await stack.cancel();
+    },
+    "Ctrl-C": async ({ process }: Call) => void process.kill("SIGINT"),
+    "Ctrl-C twice": async ({ process }: Call) => {
+      process.kill("SIGINT");
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      process.kill("SIGINT");
+    },
+    "pulumi cancel, and another up at once": async () => {
+      await stack.cancel();
+      await stack.up({ fails: "either" });
+    },
+  };
+  let locked: Result | undefined;
+  const ways = Object.entries(ends).slice(0, dataPlane === "nftables" ? undefined : 2);
+
+  fault(
+    23,
+    dataPlane,
+    async () => {
+      const outcomes: string[] = [];
+      for (const [way, end] of ways) {
+        await interpose(program, "touch /run/under-way; sleep 2");
+        await rewrite(stack, [bad()]);
+        const call = stack.start(["up", "--yes", "--skip-preview", "--stack", stack.name]);
+        try {
+          await expect.poll(() => gateway.sh("ls /run"), { timeout: 60_000 }).toContain("under-way");
+          await end(call);
+          const { code, signal } = await call.result;
+          outcomes.push(`${way}: ${signal ?? `exit code ${code}`}`);
+        } finally {
+          await expose(program);
+          await gateway.sh("rm -f /run/under-way");
+        }
+        // Whichever set is in force, it is whole; a tool that was left alone ends its work first.
+        expect(await gateway.sh("netfilter-lb verify"), way).toContain("in step: all farms");
+        const between = await counts(lab, 10);
+        expect([EVEN, { "192.0.2.3": 10 }]).toContainEqual(between);
+        await stack.up();
+        expect(await counts(lab, 10), way).toEqual({ "192.0.2.3": 10 });
+        expect(await gateway.sh("netfilter-lb verify"), way).toContain("in step: all farms");
+        await rewrite(stack, [good()]);
+        await stack.up();
+        expect(await counts(lab, 10), way).toEqual(EVEN);
+      }
+      const message = /[^\n]*currently locked[^\n]*/.exec(locked!.output)?.[0].trim();
+      expect(message).toBeDefined();
+      return {
+        done: `ended an up in the middle of an apply: ${ways.map(([way]) => way).join("; ")}`,
+        held:
+          `${ways.length} of ${ways.length}: the old or the new set was in force, whole, and 10 of 10 connections found its backends; the ` +
+          `next up brought the new one (${outcomes.join("; ")})`,
+        saw: `an up before the cancel: ${message}`,
+      };
+    },
+    480_000,
+  );
 
   it("leaves nothing behind", async () => {
     await stack.destroy();
@@ -128,29 +175,41 @@ describe.each([
   });
 });
 
-it("lets two stacks change one gateway at the same time", async () => {
-  const of = (name: string, host: number, weight: number) =>
-    farm(name, [edge(gateway, { dataPlane: host < 22 ? "nftables" : "iptables" })], {
-      listeners: [{ address: `203.0.113.${host}`, protocol: "tcp", port: 80 }],
-      backends: [{ address: "192.0.2.1", weight }, { address: "192.0.2.2" }],
-    });
-  const at = (weight: number) => [
-    [of("a1", 20, weight), of("a2", 21, weight)],
-    [of("b1", 22, weight), of("b2", 23, weight)],
-  ];
-  const stacks = await Promise.all(
-    at(1).map((farms, i) => stackOf(engine, farms, [gateway], { stack: `stack-${i}` })),
-  );
-  await Promise.all(stacks.map((stack) => stack.up()));
-  await Promise.all(stacks.map((stack, i) => rewrite(stack, at(4)[i]!)));
-  await Promise.all(stacks.map((stack) => stack.up()));
-  expect(await gateway.sh("netfilter-lb verify")).toContain("in step: all farms");
-  for (const host of [20, 21, 22, 23])
-    expect(await counts(lab, 10, { to: `203.0.113.${host}` })).toEqual({ "192.0.2.1": 8, "192.0.2.2": 2 });
-  await Promise.all(stacks.map((stack) => stack.destroy()));
-  expect(await leftovers(gateway)).toBe("");
-  expect((await gateway.sh("cat /proc/sys/net/ipv4/ip_forward")).trim()).toBe("0");
-});
+fault(
+  21,
+  "two stacks, by pulumi",
+  async () => {
+    const of = (name: string, host: number, weight: number) =>
+      farm(name, [edge(gateway, { dataPlane: host < 22 ? "nftables" : "iptables" })], {
+        listeners: [{ address: `203.0.113.${host}`, protocol: "tcp", port: 80 }],
+        backends: [{ address: "192.0.2.1", weight }, { address: "192.0.2.2" }],
+      });
+    const at = (weight: number) => [
+      [of("a1", 20, weight), of("a2", 21, weight)],
+      [of("b1", 22, weight), of("b2", 23, weight)],
+    ];
+    const stacks = await Promise.all(
+      at(1).map((farms, i) => stackOf(engine, farms, [gateway], { stack: `stack-${i}` })),
+    );
+    await Promise.all(stacks.map((stack) => stack.up()));
+    await Promise.all(stacks.map((stack, i) => rewrite(stack, at(4)[i]!)));
+    await Promise.all(stacks.map((stack) => stack.up()));
+    expect(await gateway.sh("netfilter-lb verify")).toContain("in step: all farms");
+    for (const host of [20, 21, 22, 23])
+      expect(await counts(lab, 10, { to: `203.0.113.${host}` })).toEqual({ "192.0.2.1": 8, "192.0.2.2": 2 });
+    await Promise.all(stacks.map((stack) => stack.destroy()));
+    expect(await leftovers(gateway)).toBe("");
+    expect((await gateway.sh("cat /proc/sys/net/ipv4/ip_forward")).trim()).toBe("0");
+    return {
+      done: "two stacks, each with two farms, went up at the same time on one gateway, were changed at the same time, and destroyed",
+      held:
+        "40 of 40 connections were spread by the changed weights, 8 to 2; kernel and files agreed; nothing was left in the end, and " +
+        "forwarding was off again",
+      saw: "nothing",
+    };
+  },
+  240_000,
+);
 
 /** The command provider that an engine started: its process, found among the engine's descendants. */
 async function providerOf(engine: number): Promise<number> {

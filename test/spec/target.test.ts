@@ -55,7 +55,7 @@ describe("a gateway", () => {
       "a mark outside the mask",
       marked,
       { ...NFTABLES, markMask: 0xff },
-      "markMask: 0xff does not hold backends[0].mark 0x20c",
+      "markMask: 0xff does not hold backends[0].mark 0x20c; give the backend a mark within it, or none",
     ],
     [
       "a misspelt field",

@@ -120,7 +120,11 @@ export class Plane {
   }
 
   /** Applies a farm that listens at the virtual IP, port 80 of tcp and port 53 of udp, with all IPv4 backends. */
-  async apply(spec: Partial<FarmSpec> = {}, name = "web"): Promise<FarmSpec> {
+  async apply(
+    spec: Partial<FarmSpec> = {},
+    name = "web",
+    target: Pick<TargetSpec, "markMask"> = {},
+  ): Promise<FarmSpec> {
     const whole: FarmSpec = {
       listeners: [
         { address: VIP, protocol: "tcp", port: 80 },
@@ -130,7 +134,7 @@ export class Plane {
       ...spec,
     };
     this.farms.add(name);
-    await applyFarm(this.gateway, name, whole, this.target);
+    await applyFarm(this.gateway, name, whole, { ...this.target, ...target });
     return whole;
   }
 

@@ -248,40 +248,6 @@ describe.each(TARGETS)("%s", (_, target) => {
     expect(await dial(80)).toBeTypeOf("string");
   });
 
-  it("marks inside the bits it was given, and keeps the others", async () => {
-    await lab
-      .gateway()
-      .sh(
-        "nft 'table ip foreign { chain c { type filter hook prerouting priority -110; ct mark set 0x12000000; }; }'",
-      );
-    try {
-      await apply({ port: 80 }, { algorithm: "roundRobin" }, { markMask: 0x00ff0000 });
-      const { counts, lost } = await lab.client.connect({ to: VIP, port: 80, count: 6, concurrency: 1 });
-      expect(lost).toBe(0);
-      expect(Object.values(counts)).toEqual([2, 2, 2]);
-    } finally {
-      await lab.gateway().sh("nft delete table ip foreign");
-    }
-    await lab
-      .gateway()
-      .sh(
-        "nft 'table ip foreign { chain c { type filter hook prerouting priority -170; ct state new ct mark set 0x12000000; }; }'",
-      );
-    try {
-      await lab.gateway().sh("conntrack -F 2>/dev/null");
-      const connection = await lab.client.open({ to: VIP, port: 80 });
-      const marks = await lab
-        .gateway()
-        .sh("conntrack -L -p tcp --orig-port-dst 80 2>/dev/null | grep ESTABLISHED");
-      await connection.close();
-      const mark = Number(/mark=(\d+)/.exec(marks)![1]);
-      expect(mark & 0xff00ffff).toBe(0x12000000);
-      expect(mark & 0x00ff0000).not.toBe(0);
-    } finally {
-      await lab.gateway().sh("nft delete table ip foreign");
-    }
-  });
-
   it("serves where the machine's FORWARD policy is DROP", async () => {
     await lab.gateway().sh("iptables -P FORWARD DROP");
     try {
