@@ -495,6 +495,32 @@ describe("during a trial", () => {
   });
 });
 
+test("a boot with a read-only /etc restores what is stored, and says what it could not undo", async () => {
+  await startWithClock();
+  await machine.apply("web", old("nftables"));
+  await onTrial("web", fresh("nftables"));
+  // What an apply that was killed leaves.
+  await machine.sh("cp /etc/netfilter-lb/trials/web.trial /etc/netfilter-lb/trials/db.trial");
+  await reboot();
+  await machine.sh("mount --bind /etc /etc && mount -o remount,ro,bind /etc");
+  const { code, stdout, stderr } = await machine.tool(["restore"]);
+  await machine.sh("umount /etc");
+  expect({ code, stdout }).toEqual({ code: 0, stdout: "restored: 1 farms\n" });
+  expect(stderr).toContain("cannot remove /etc/netfilter-lb/trials/db.trial: is /etc writable?");
+  expect(stderr).toContain("ATTENTION: farm web was not confirmed within 60 s, and its set stays");
+  await machine.tool(["restore"]);
+  expect(await machine.stored("web")).toBe(old("nftables"));
+  expect(await machine.tool(["verify"])).toMatchObject({ code: 0 });
+  expect(await trials()).toBe("web.returned\n");
+});
+
+test("where systemd cannot be reached, the watcher is enough", async () => {
+  machine = await Machine.start({ systemd: true });
+  await machine.sh("rm -f /usr/local/bin/systemctl");
+  expect(await machine.apply("web", old("nftables"), { confirm: 2 })).toMatchObject({ code: 0, stderr: "" });
+  await expect.poll(trials, { timeout: 30_000 }).toBe("web.returned\n");
+});
+
 test("a return that fails is loud, leaves the set whole, and is tried again", async () => {
   await startWithClock();
   await machine.apply("web", old("nftables"));

@@ -154,7 +154,8 @@ expire_trials() {
     [ -f "$expire_file" ] || continue
     expire_farm=${expire_file##*/}
     expire_farm=${expire_farm%.trial}
-    on_trial "$expire_farm" || { end_trial "$expire_farm"; continue; }
+    # What cannot be removed harms nobody: a boot with a read-only /etc goes on.
+    on_trial "$expire_farm" || { (end_trial "$expire_farm"); continue; }
     trial_left
     [ "$trial_rest" = 0 ] || continue
     # On its own: a set that cannot go back must not keep others from coming in.
@@ -187,7 +188,7 @@ go_back() {
     [ -f "$back_file" ] && [ "$back_file" != "$TMP/back/$1" ] || continue
     if left_over "${back_file##*/}" "$back_file"; then changed="$changed ${back_file##*/}"; else rm -f "$back_file"; fi
   done
-  back_contested
+  back_contested || return 1
   : >"$TMP/back.old"
   : >"$TMP/back.new"
   for back_name in $changed; do
