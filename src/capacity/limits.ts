@@ -85,7 +85,7 @@ function fullBackends(plan: Plan, spec: FarmSpec, newPerSecond: number, load: Lo
     below(
       ["backends", index, "maxConnections"],
       `${worst.key} gets ${formatCount(worst.alive)} connections at a time of ${sayLoad(newPerSecond, load)}, over ` +
-        `${formatCount(worst.limit)}${full.length === 1 ? "" : ` (${full.length - 1} more backends get too many)`}: ` +
+        `${formatCount(worst.limit)}${full.length === 1 ? "" : ` (${full.length === 2 ? "1 more backend gets" : `${full.length - 1} more backends get`} too many)`}: ` +
         "what comes then is dropped; raise it, or take more backends",
       COUNTED,
     ),

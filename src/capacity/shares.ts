@@ -78,7 +78,7 @@ function noSlot(fits: readonly Fit[], { total }: Pool, spec: FarmSpec, remedy: s
       path: ["backends", indexOf(first.backend, spec)],
       text:
         `${first.backend.key} is active and wants ${say(first.wanted)} of the new connections, but none of the ` +
-        `${formatCount(total)} slots is its, so it gets none at all${more(without.length - 1, "have no slot either")}; ${remedy}`,
+        `${formatCount(total)} slots is its, so it gets none at all${more(without.length - 1, "has no slot either", "have no slot either")}; ${remedy}`,
       source: SOURCE,
     },
   ];
@@ -100,7 +100,7 @@ function coarseShare(
       path: ["backends", indexOf(worst.backend, spec)],
       text:
         `${worst.backend.key} wants ${say(worst.wanted)} of the new connections, and its ${formatCount(worst.backend.share)} of ` +
-        `${formatCount(total)} slots give it ${say(worst.given)}${more(off.length - 1, "are off by over a quarter")}; ${remedy}`,
+        `${formatCount(total)} slots give it ${say(worst.given)}${more(off.length - 1, "is off by over a quarter", "are off by over a quarter")}; ${remedy}`,
       source: SOURCE,
     },
   ];
@@ -121,8 +121,8 @@ function remedyFor(share: Fraction, slots: number): string {
   return `${slots < MAX_SLOTS ? `take slots: ${MAX_SLOTS}, ` : "take "}weights that differ less, fewer backends, or algorithm random`;
 }
 
-function more(count: number, what: string): string {
-  return count === 0 ? "" : ` (${formatCount(count)} more ${what})`;
+function more(count: number, one: string, many: string): string {
+  return count === 0 ? "" : ` (${formatCount(count)} more ${count === 1 ? one : many})`;
 }
 
 function indexOf({ key }: PlannedBackend, { backends }: FarmSpec): number {

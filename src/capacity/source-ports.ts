@@ -80,7 +80,7 @@ export function sourcePortWarnings(
         `${sourceNat.kind === "address" ? sourceNat.to.text : sourceNat.kind} leaves ` +
         `${formatCount(worst.connections)} source ports towards each port of a backend, and of ` +
         `${sayLoad(load.newPerSecond!, load)} backend ${worst.backend} has ${formatCount(worst.expected!)} at a time over ` +
-        `${worst.protocol} (those behind their end included)${others === 0 ? "" : `, and ${others} more have too many`}: ` +
+        `${worst.protocol} (those behind their end included)${others === 0 ? "" : `, and ${others} more ${others === 1 ? "has" : "have"} too many`}: ` +
         `the kernel tries ${PORT_ATTEMPTS} ports and then drops the connection; take sourceNat none and route the backends' ` +
         "replies through the gateway, or take more backends or more gateways",
       source: "net/netfilter/nf_nat_core.c (nf_nat_l4proto_unique_tuple); RFC 6056, section 2",
