@@ -102,6 +102,7 @@ describe("a damaged rule set", () => {
 
   test.each([
     ["a foreign chain", (set: string) => set.replace("-A NFLB-INPUT", "-A INPUT")],
+    ["rules of the other family", (set: string) => set.replace("# ip\n", "# ip6\n")],
     ["a foreign table", (set: string) => set.replace("*nat", "*security")],
     ["a service it does not name", (set: string) => set.replaceAll("--dport 80", "--dport 22")],
     ["another farm's chain", (set: string) => set.replaceAll("NFLB-web", "NFLB-db")],

@@ -29,8 +29,8 @@ reach() {
   drop_pending
   case $reach_words in
     *"xtables lock"*) fail 5 "$3 failed: another program holds the xtables lock; the last good set stays in force, run this again" ;;
-    # nft says "not supported" of an address of the other family, too.
-    *"resolve hostname"*) ;;
+    # nft and iptables say "not supported" of an address of the other family, too.
+    *"Address family for hostname"*) ;;
     *"not supported"* | *"missing kernel module"* | *"Couldn't load match"* | *"can't initialize"* | *"does not exist (do you need to insmod"*)
       fail 6 "$3 failed, the last good set stays in force; this gateway's kernel or tools lack something: $reach_words; load the kernel module or install a newer package" ;;
   esac

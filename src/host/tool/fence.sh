@@ -159,6 +159,7 @@ check_set() {
   plane != "nftables" && /^add / && NF == 3 && ($2 in own_set) && !($2 in learns) && $3 ~ /^[0-9a-f.:]+(\/[0-9]+)?$/ { next }
   plane != "nftables" && /^:[^ ]+ - \[0:0\]$/ && own_ipt(substr($1, 2)) { next }
   plane != "nftables" && $1 == "-A" {
+    if (!own_ipt($2) && (section == "ip6") != (rule_service() ~ /:/)) bad("has an address of the other family")
     if (own_ipt($2) || $2 ~ /^NFLB-(PREROUTING|OUTPUT|INPUT|FORWARD|POSTROUTING)$/ && rule_service() in claimed) { check_options(); next }
   }
   { bad("is not of the farm: " substr($0, 1, 80)) }
