@@ -20,11 +20,18 @@ const CHAPTERS = [
   "machine",
   "trial",
   "commands",
+  "verify",
+  "repair",
   "status",
   "main",
 ];
 
-/** The tool, a POSIX shell script. */
+/** The tool, a POSIX shell script. It bears the package's version, so that an older package does not take its place. */
 export function toolText(): string {
-  return CHAPTERS.map((name) => readFileSync(join(__dirname, "tool", `${name}.sh`), "utf8")).join("\n");
+  const text = CHAPTERS.map((name) => readFileSync(join(__dirname, "tool", `${name}.sh`), "utf8")).join("\n");
+  return text.replace(/^VERSION=.*$/m, `VERSION=${version()}`);
+}
+
+function version(): string {
+  return JSON.parse(readFileSync(join(__dirname, "../../package.json"), "utf8")).version;
 }

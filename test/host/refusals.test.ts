@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { version } from "../../package.json";
 import { compile, type FarmSpec } from "../../src/core";
 import { toolText } from "../../src/host/tool";
 import { anyCase } from "../spec/farms";
@@ -441,6 +442,9 @@ describe("the command line", () => {
 
   test("helps", async () => {
     expect(await machine.tool(["help"])).toMatchObject({ code: 0, stderr: "" });
-    expect(await machine.tool(["version"])).toMatchObject({ code: 0, stdout: "netfilter-lb protocol 1\n" });
+    expect(await machine.tool(["version"])).toMatchObject({
+      code: 0,
+      stdout: `netfilter-lb ${version} protocol 1\n`,
+    });
   });
 });

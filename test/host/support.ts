@@ -25,6 +25,8 @@ export interface ApplyOptions {
   /** What arrives, if not all of it. */
   readonly arrives?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** The mark of a repair. */
+  readonly repair?: string;
 }
 
 export class Machine {
@@ -68,7 +70,9 @@ export class Machine {
 
   apply(farm: string, set: string, options: ApplyOptions = {}): Promise<Outcome> {
     const trial = options.confirm === undefined ? [] : ["--confirm", String(options.confirm)];
-    return this.tool([...applyArguments(farm, set, options.owner), ...sshArgument(options.ssh), ...trial], {
+    const mark = options.repair === undefined ? [] : ["--repair", options.repair];
+    const more = [...sshArgument(options.ssh), ...trial, ...mark];
+    return this.tool([...applyArguments(farm, set, options.owner), ...more], {
       input: options.arrives ?? set,
       env: { ...plainEnvironment, ...options.env },
     });

@@ -77,6 +77,7 @@ store_lost() {
     else
       rm -f "$FARMS/${lost_file##*/}.rules"
     fi
+    rm -f "$SENT/${lost_file##*/}"
   done
   rm -rf "$TMP/lost"
 }

@@ -8,13 +8,27 @@ command_prepare() {
   begin
   lock "prepare"
   state_folders
+  known_sets
   forward net.ipv4.ip_forward
   install_unit
   prepare_file=$(stack_file "$owner")
   [ -f "$prepare_file" ] && [ ! -L "$prepare_file" ] || {
     place "$prepare_file" echo "$owner" || fail 1 "cannot write $prepare_file: is /etc writable, and is there room?"
   }
+  repair_every "$owner" "$repair_every"
   say "prepared for $owner"
+}
+
+# replaces: a stack that has the newer package may need what only its tool can do.
+replaces() {
+  [ -x "$SELF" ] || return 0
+  replaces_there=$("$SELF" version 2>/dev/null | sed -n 's/^netfilter-lb \([0-9][^ ]*\) protocol .*/\1/p')
+  [ -n "$replaces_there" ] || return 0
+  printf '%s\n%s\n' "$VERSION" "$replaces_there" | awk -F '[.+-]' '
+    NR == 1 { for (i = 1; i <= 3; i++) mine[i] = $i + 0 }
+    NR == 2 { for (i = 1; i <= 3; i++) if ($i + 0 != mine[i]) exit ($i + 0 > mine[i]) }' ||
+    fail 6 "netfilter-lb $replaces_there is installed on this gateway, and this program brings $VERSION: a newer one is in use here." \
+      "Update pulumi-netfilter-lb to $replaces_there or newer; to go back on purpose, remove $SELF on the gateway first"
 }
 
 # take_payload: all of standard input, before the lock: a slow sender must not hold others up.
@@ -38,12 +52,17 @@ take_payload() {
 # chain in use never changes.
 entry() {
   printf '# netfilter-lb: stored by "netfilter-lb apply", restored at boot; edits here are lost\n'
-  printf '# owner %s\n# sha256 %s\n# serial %s\n# applied %s\n' "$owner" "$sha256" "$serial" "$now"
-  sed "s/\(goto \|^.chain \)$short\.farm/\1$short.${sha256%"${sha256#????????}"}/g" "$TMP/set"
+  printf '# owner %s\n# sha256 %s\n# serial %s\n' "$owner" "$sha256" "$serial"
+  [ -z "$repair" ] || printf '# repair %s\n' "$repair"
+  printf '# applied %s\n' "$now"
+  named "$short" "$sha256" <"$TMP/set"
 }
 
+# named SHORT HASH: a set as it is stored.
+named() { sed "s/\(goto \|^.chain \)$1\.farm/\1$1.${2%"${2#????????}"}/g"; }
+
 read_facts() {
-  stored_owner='' stored_sha='' serial=1 taken='' look_forward='' leaving='' planes='' ipv6=''
+  stored_owner='' stored_sha='' stored_repair='' serial=1 taken='' look_forward='' leaving='' planes='' ipv6=''
   judge "$TMP/set" "$farm" "$owner" "$ssh" >"$TMP/facts" || fail 1 "cannot read the stored farms in $FARMS, nothing was changed: is there room in /run?"
   : >"$TMP/fresh"
   while read -r fact value; do
@@ -51,6 +70,7 @@ read_facts() {
       refuse) fail 3 "$value" ;;
       owner) stored_owner=$value ;;
       sha) stored_sha=$value ;;
+      repair) stored_repair=$value ;;
       serial) serial=$value ;;
       short) short=$value ;;
       plane) planes="$planes $value" ;;
@@ -105,10 +125,11 @@ apply_set() {
   [ -f "$old" ] || old=$TMP/none
   need_planes "$old" "$TMP/set"
   [ -z "$ipv6" ] || forward net.ipv6.conf.all.forwarding
+  [ -z "$repair" ] || mend_machine
   # Only a set that changes something has anything to go back to.
   if [ -n "$confirm" ] && { [ "$stored_sha" != "$sha256" ] || on_trial "$farm"; }; then start_trial; fi
   if [ "$stored_sha" = "$sha256" ] && is_stored "$old" && look && drift "$old" "$farm"; then
-    if [ "$stored_owner" != "$owner" ]; then
+    if [ "$stored_owner" != "$owner" ] || [ "$stored_repair" != "$repair" ]; then
       place "$FARMS/$farm.rules" entry || fail 1 "cannot write $FARMS/$farm.rules: is /etc writable, and is there room?"
     fi
     settle_trial
@@ -142,8 +163,12 @@ apply_set() {
 # commit: the set that is in force is the stored one. After a take-over .pending stays until the farms that lost are
 # stored without their services, so that a kill in between is seen and put right.
 commit() {
-  [ -n "$taken" ] || { rename "$FARMS/$farm.pending" "$FARMS/$farm.rules"; return; }
-  place "$FARMS/$farm.rules" entry && store_lost && rm -f "$FARMS/$farm.pending"
+  if [ -n "$taken" ]; then
+    place "$FARMS/$farm.rules" entry && store_lost && rm -f "$FARMS/$farm.pending" || return 1
+  else
+    rename "$FARMS/$farm.pending" "$FARMS/$farm.rules" || return 1
+  fi
+  place "$SENT/$farm" cat "$TMP/set" || rm -f "$SENT/$farm"
 }
 
 # take_over: services that come from other farms of this stack move in the same swap: both sides of the change then
@@ -173,6 +198,7 @@ take_away() {
   leaving_flows "$TMP/old" "$TMP/none" >"$TMP/leaving"
   reach "$TMP/old" "$TMP/none" "removing farm $changed"
   rm -f "$@" || fail 1 "the rules of farm $changed are gone, but $* cannot be removed: is /etc writable?"
+  for away_farm in $changed; do rm -f "$SENT/$away_farm"; done
   # shellcheck disable=SC2086 # a list of names without blanks
   forget_trials "$owner" $changed
   nft_sweep
@@ -188,6 +214,7 @@ command_remove() {
   begin
   lock "remove $farm"
   state_folders
+  known_sets "$FARMS/$farm.rules"
   recover_if_killed
   [ -f "$FARMS/$farm.rules" ] || { forget_trials "$owner" "$farm"; say "nothing to remove: farm $farm is not here"; return; }
   remove_bearer=$(bearer "$FARMS/$farm.rules")
@@ -201,6 +228,7 @@ command_retire() {
   begin
   lock "retire"
   state_folders
+  known_sets
   recover_if_killed
   set --
   for retire_file in "$FARMS"/*.rules; do
@@ -213,6 +241,7 @@ command_retire() {
     ! read_trial "$retire_file" || [ "$trial_owner" != "$owner" ] || rm -f "$retire_file"
   done
   rm -f "$(stack_file "$owner")" || fail 1 "cannot remove $(stack_file "$owner"): is /etc writable?"
+  repair_every "$owner" ''
   for retire_other in "$STACKS"/* "$FARMS"/*.rules; do
     [ ! -e "$retire_other" ] || { say "retired: $owner; others still use this gateway"; return; }
   done
@@ -232,7 +261,14 @@ command_restore() {
   begin
   lock "restore"
   state_folders
+  known_sets
   expire_trials files
+  bring_back
+  say "restored: $(grep -c '^# farm ' "$TMP/want") farms"
+}
+
+# bring_back: all that is stored, the sure way.
+bring_back() {
   recover
   planes_of "$TMP/want"
   need_planes "$TMP/want"
@@ -240,36 +276,24 @@ command_restore() {
   forget_flows "$TMP/fresh"
   # Last: a kernel that starts without IPv6 gets its farms all the same, and no packet is forwarded before its rules.
   [ ! -f "$SYSCTL_OLD" ] || while read -r restore_key _; do forward "$restore_key"; done <"$SYSCTL_OLD"
-  say "restored: $(grep -c '^# farm ' "$TMP/want") farms"
 }
 
-# compare [FARM]: drift of what is stored, with the reasons why it could not be told.
-compare() {
-  stored >"$TMP/want" || fail 1 "cannot read the stored farms in $FARMS: is there room in /run?"
-  [ -z "${1:-}" ] || awk -v farm="$1" '/^# netfilter-lb: stored/ { held = ""; show = 0 }
-    /^# farm / { show = $3 == farm; if (show) printf "%s", held } { if (show) print; else held = held $0 "\n" }' "$TMP/want" >"$TMP/want.1"
-  look || fail 1 "cannot read the kernel's rules"
-  drift "$TMP/want${1:+.1}" "${1:-}"
-}
-
-command_verify() {
-  [ -d "$FARMS" ] || { [ -z "$farm" ] || fail 7 "farm $farm is not stored here"; say "in step: no farms"; return; }
+# command_hand_over: the farms stay as they are and get another stamp, so their new stack finds them unchanged, and what the
+# old one removes is not its own any more.
+command_hand_over() {
+  [ -d "$FARMS" ] || { say "nothing to hand over: this gateway holds no farms"; return; }
   begin
-  lock "verify"
-  [ -z "$farm" ] || [ -f "$FARMS/$farm.rules" ] || fail 7 "farm $farm is not stored here"
-  need unshare util-linux
-  trial_notes "$farm"
-  compare "$farm"
-  case $? in
-    0) say "in step: ${farm:-all farms}" ;;
-    1)
-      say "drift (- is missing, + is extra):"
-      tr '\t' ' ' <"$TMP/drift"
-      fail 7 "the kernel does not hold what is stored (see the lines above): run netfilter-lb restore"
-      ;;
-    *)
-      verify_said=$(head -n 1 "$TMP/expected.said" 2>/dev/null)
-      fail 6 "cannot load the stored sets into an empty network namespace: ${verify_said:-is there room in /run?}"
-      ;;
-  esac
+  lock "hand-over"
+  state_folders
+  known_sets
+  recover_if_killed
+  over_count=0 over_file=$(stack_file "$to")
+  [ -f "$over_file" ] || place "$over_file" echo "$to" || fail 1 "cannot write $over_file: is /etc writable, and is there room?"
+  for over_file in "$FARMS"/*.rules; do
+    [ -f "$over_file" ] && [ "$(bearer "$over_file")" = "$owner" ] || continue
+    place "$over_file" sed "1,/^# applied /s|^# owner .*|# owner $to|" "$over_file" ||
+      fail 1 "cannot write $over_file, $over_count farms are handed over: is /etc writable? Run this again"
+    over_count=$((over_count + 1))
+  done
+  say "handed over: $over_count farms, from $owner to $to"
 }

@@ -13,26 +13,39 @@ begin() {
   now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 }
 
-# lock WHAT: one writer at a time. flock belongs to the open file, so a killed holder frees it at once. The file says
-# who holds it, for whoever waits in vain. flock -w is not everywhere, hence the loop.
-lock() {
+# open_lock: flock belongs to the open file, so a killed holder frees it at once.
+open_lock() {
   need flock util-linux
   [ ! -L "$LOCK" ] || fail 5 "the lock $LOCK is a symbolic link: remove it and run this again"
   # In braces: a redirection that fails on a special built-in would end the shell without a word.
   { true 9>>"$LOCK"; } 2>/dev/null || fail 5 "cannot open the lock $LOCK: is /run writable?"
   exec 9>>"$LOCK"
+}
+
+hold_lock() { printf '%s, pid %s, owner %s, since %s\n' "$1" "$$" "${owner:-none}" "$now" >"$LOCK"; }
+
+# try_lock WHAT: the lock if it is free.
+try_lock() {
+  open_lock
+  flock -n 9 && hold_lock "$1"
+}
+
+# lock WHAT: one writer at a time. The file says who holds it, for whoever waits in vain. flock -w is not everywhere,
+# hence the loop.
+lock() {
+  open_lock
   lock_tries=$((LOCK_WAIT * 10))
   until flock -n 9; do
     [ "$lock_tries" -gt 0 ] ||
       fail 5 "waited $LOCK_WAIT s for the lock $LOCK, held by: $(cat "$LOCK"); run this again when that has ended"
     if sleep 0.1 2>/dev/null; then lock_tries=$((lock_tries - 1)); else sleep 1; lock_tries=$((lock_tries - 10)); fi
   done
-  printf '%s, pid %s, owner %s, since %s\n' "$1" "$$" "${owner:-none}" "$now" >"$LOCK"
+  hold_lock "$1"
 }
 
 # state_folders: made by nobody but us; a symbolic link in their place is not followed.
 state_folders() {
-  for state_folder in "$STATE" "$FARMS" "$STACKS"; do
+  for state_folder in "$STATE" "$FARMS" "$STACKS" "$SENT"; do
     [ ! -L "$state_folder" ] || fail 1 "$state_folder is a symbolic link: remove it and run this again"
     [ -d "$state_folder" ] || mkdir "$state_folder" || fail 1 "cannot make $state_folder: is /etc writable?"
   done

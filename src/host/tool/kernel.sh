@@ -88,11 +88,13 @@ survey() {
     short = name; sub(/^NFLB-/, "", short); sub(/\..*/, "", short)
     return short in by_short ? by_short[short] : "no farm"
   }
-  function of_service(name) { return name in by_service ? by_service[name] : "no farm" }
+  # What stands in a shared place and belongs to nobody is drift of what all share.
+  function of_service(name) { return name in by_service ? by_service[name] : "base" }
   role == "want" && /^# farm / { farm = $3 }
   role == "want" && /^# short-name / { by_short[$3] = farm }
   role == "want" && /^# service / { by_service[$3 " " $4 " " $5] = farm }
-  role == "want" { next }
+  role == "claimed" { if (!($3 " " $4 " " $5 in by_service)) by_service[$3 " " $4 " " $5] = "another farm" }
+  role == "want" || role == "claimed" { next }
   /^# data-plane / { plane = $3; next }
   /^# ip/ { family = $2; next }
   plane == "nftables" && /^table / { family = $2; next }
@@ -113,7 +115,7 @@ survey() {
   /^:NFLB-/ { chain = substr($1, 2); show(chain ~ /^NFLB-[A-Z]+$/ ? "base" : of_chain(chain), family " " table " " chain, ":" chain); next }
   /^-A NFLB-/ { show($2 ~ /^NFLB-[A-Z]+$/ ? of_service(rule_service()) : of_chain($2), family " " table " " $2, $0); next }
   /^-A [A-Z]+ -j NFLB-[A-Z]+$/ { show("base", family " " table " " $2, $0) }
-  ' role=want "$1" role=text "$2" | sort | cut -f 1,2,4
+  ' role=want "$1" role=claimed "$TMP/claimed" role=text "$2" | sort | cut -f 1,2,4
 }
 
 # look: what the kernel holds now, as $TMP/kernel.
@@ -124,6 +126,9 @@ look() { sh -c "$LISTER" | kernel_text >"$TMP/kernel"; }
 # nothing, 1 on drift, 6 where it cannot be told.
 drift() {
   : >"$TMP/drift"
+  : >"$TMP/claimed"
+  # What belongs to no farm is told only by knowing them all.
+  [ -z "${2:-}" ] || grep -h "^# service " "$FARMS"/*.rules >"$TMP/claimed" 2>/dev/null
   command -v unshare >/dev/null 2>&1 || return 6
   nft_plan "$TMP/none" "$1" || return 6
   while read -r drift_family; do

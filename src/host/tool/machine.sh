@@ -87,4 +87,5 @@ remove_unit() {
   [ ! -d /run/systemd/system ] || { systemctl stop --no-block "${UNIT##*/}"; systemctl daemon-reload; } 9>&- 2>/dev/null || :
 }
 
-stack_file() { echo "$STACKS/$(echo "$1" | tr / ,)"; }
+stack_name() { echo "$1" | tr / ,; }
+stack_file() { echo "$STACKS/$(stack_name "$1")"; }

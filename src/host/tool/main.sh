@@ -1,18 +1,20 @@
 # --------------------------------------------------------------------------------------------------------- command line
 
 parse() {
-  owner='' length='' sha256='' ssh='' version='' farm='' json='' uninstall='' confirm=''
+  owner='' length='' sha256='' ssh='' version='' farm='' json='' uninstall='' confirm='' repair='' repair_every='' to=''
   while [ $# -gt 0 ]; do
     case $1 in
       --json) json=1; shift; continue ;;
       --uninstall) uninstall=1; shift; continue ;;
-      --owner | --length | --sha256 | --ssh | --version | --confirm | --within) [ $# -gt 1 ] || fail 2 "$1 wants a value: see netfilter-lb help" ;;
+      --owner | --length | --sha256 | --ssh | --version | --confirm | --within | --repair | --repair-every | --to)
+        [ $# -gt 1 ] || fail 2 "$1 wants a value: see netfilter-lb help" ;;
       -*) fail 2 "unknown option $1: see netfilter-lb help" ;;
       *) [ -z "$farm" ] || fail 2 "one farm at a time, not \"$farm\" and \"$1\""; farm=$1; shift; continue ;;
     esac
     case $1 in
       --owner) owner=$2 ;; --length) length=$2 ;; --sha256) sha256=$2 ;; --ssh) ssh=$2 ;; --version) version=$2 ;;
       --confirm | --within) confirm=$2; [ -n "$confirm" ] || fail 2 "$1 wants a number of seconds" ;;
+      --repair) repair=$2 ;; --repair-every) repair_every=$2 ;; --to) to=$2 ;;
     esac
     shift 2
   done
@@ -23,16 +25,27 @@ parse() {
   esac
   [ -z "${bad_farm:-}" ] && [ ${#farm} -le 63 ] ||
     fail 2 "\"$farm\" is no farm name: letters and digits, - or _ between them, a letter first, at most 63"
-  case $owner in
+  is_owner "$owner"
+  is_owner "$to"
+  case $version in *[!0-9]*) fail 2 "--version wants a number, not \"$version\"" ;; esac
+  case $confirm in *[!0-9]* | 0* | ?????*) fail 2 "a set is on trial for 1 to 9999 seconds, not \"$confirm\"" ;; esac
+  case $repair in *[!0-9a-f]*) fail 2 "--repair wants hex digits, not \"$repair\"" ;; esac
+  case $repair_every in
+    '') ;;
+    *[!0-9]* | ?????*) fail 2 "--repair-every wants 2 to 3600 seconds, not \"$repair_every\"" ;;
+    *) [ "$repair_every" -ge 2 ] && [ "$repair_every" -le 3600 ] || fail 2 "--repair-every wants 2 to 3600 seconds, not \"$repair_every\"" ;;
+  esac
+}
+
+is_owner() {
+  case $1 in
     '') ;;
     *[!A-Za-z0-9_.:@%/-]* | /* | */ | *//* | */*/*/*) bad_owner=1 ;;
     */*/*) ;;
     *) bad_owner=1 ;;
   esac
-  [ -z "${bad_owner:-}" ] && [ ${#owner} -le 250 ] ||
-    fail 2 "\"$owner\" is no owner: PROJECT/STACK/GATEWAY of letters, digits and _ . : @ % -, at most 250"
-  case $confirm in *[!0-9]* | 0* | ?????*) fail 2 "a set is on trial for 1 to 9999 seconds, not \"$confirm\"" ;; esac
-  case $version in *[!0-9]*) fail 2 "--version wants a number, not \"$version\"" ;; esac
+  [ -z "${bad_owner:-}" ] && [ ${#1} -le 250 ] ||
+    fail 2 "\"$1\" is no owner: PROJECT/STACK/GATEWAY of letters, digits and _ . : @ % -, at most 250"
 }
 
 wants_farm() { [ -n "$farm" ] || fail 2 "which farm? See netfilter-lb help"; }
@@ -51,7 +64,9 @@ main() {
   parse "$@"
   case $main_command in
     help | --help | -h) usage; return ;;
-    version | --version) say "netfilter-lb protocol $PROTOCOL"; return ;;
+    version | --version) say "netfilter-lb $VERSION protocol $PROTOCOL"; return ;;
+    replaces) replaces; return ;;
+    hand-over) wants_owner; [ -n "$to" ] || fail 2 "--to PROJECT/STACK/GATEWAY is missing: see netfilter-lb help"; main_command=hand_over ;;
     prepare | retire) wants_owner ;;
     remove) wants_farm; wants_owner ;;
     apply)
@@ -61,7 +76,7 @@ main() {
       ;;
     confirm) wants_farm; wants_owner; wants_hash ;;
     watch) wants_farm ;;
-    expire | restore | status | list | verify) ;;
+    expire | restore | status | list | verify | repair) ;;
     *) fail 2 "unknown command \"$main_command\": see netfilter-lb help" ;;
   esac
   wants_root

@@ -26,14 +26,22 @@ PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin"
 trap '' HUP PIPE
 
 PROTOCOL=1
+VERSION=0 # the package's, put in where the chapters are joined
 STATE=/etc/netfilter-lb
 FARMS=$STATE/farms
 STACKS=$STATE/stacks
 TRIALS=$STATE/trials
+# The sets as they came in, to say what a hand changed in a stored one.
+SENT=$STATE/sent
+# One file a stack that wants repairs: every how many seconds.
+REPAIRS=$STATE/repair
 SYSCTL_OLD=$STATE/sysctl.old
 SYSCTL_FILE=/etc/sysctl.d/90-netfilter-lb.conf
 UNIT=/etc/systemd/system/netfilter-lb.service
 UNIT_LINK=/etc/systemd/system/multi-user.target.wants/netfilter-lb.service
+REPAIR_UNIT=/etc/systemd/system/netfilter-lb-repair.service
+REPAIR_TIMER=/etc/systemd/system/netfilter-lb-repair.timer
+REPAIR_LINK=/etc/systemd/system/timers.target.wants/netfilter-lb-repair.timer
 LOCK=/run/netfilter-lb.lock
 # A program of many farms applies up to 64 of them at a time on a large machine.
 LOCK_WAIT=${NETFILTER_LB_LOCK_WAIT:-120}
@@ -51,11 +59,12 @@ usage() {
   cat <<EOF
 netfilter-lb holds the load-balancer farms of this gateway.
 
-  netfilter-lb prepare --owner PROJECT/STACK/GATEWAY [--version N]
+  netfilter-lb prepare --owner PROJECT/STACK/GATEWAY [--version N] [--repair-every SECONDS]
   netfilter-lb apply FARM --owner PROJECT/STACK/GATEWAY --length BYTES --sha256 HEX [--ssh "\$SSH_CONNECTION"]
-               [--confirm SECONDS] < SET
+               [--confirm SECONDS] [--repair HEX] < SET
                                   with --confirm on trial: unless it is confirmed within that time, this gateway goes
-                                  back to the set before
+                                  back to the set before; with --repair the machine is mended too, and verify
+                                  tells HEX again
   netfilter-lb confirm FARM --owner PROJECT/STACK/GATEWAY --sha256 HEX [--ssh "\$SSH_CONNECTION"] [--within SECONDS]
                                   the set stays; one that was not confirmed in time is brought in again, on trial
   netfilter-lb expire             go back where a trial is over (a process that apply leaves behind does it by itself)
@@ -67,7 +76,13 @@ netfilter-lb holds the load-balancer farms of this gateway.
                                   got: connections since its farm came (in iptables: since the farm last changed), and
                                   what connection tracking has of it now
   netfilter-lb list               one line a farm: FARM OWNER DATA-PLANE
-  netfilter-lb verify [FARM]      compare the kernel with what is stored
+  netfilter-lb verify [FARM] [--json]
+                                  what differs from what was applied: in the kernel, in the stored sets, in forwarding and
+                                  in the units; counters, learned clients, order of elements and others' rules do not count
+  netfilter-lb repair             a quick look, and where something of ours is missing, all of it comes back (a timer calls it)
+  netfilter-lb hand-over --owner PROJECT/STACK/GATEWAY --to PROJECT/STACK/GATEWAY
+                                  gives the farms of one stack to another, which applies them from then on
+  netfilter-lb replaces           whether this file may take the place of the installed tool: not that of a newer one
   netfilter-lb version | help
 
 Exit codes: 0 done; 1 failed, the last good set is still in force; 2 usage; 3 refused (owner, claimed service, SSH);

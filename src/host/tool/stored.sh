@@ -1,10 +1,18 @@
 # ----------------------------------------------------------------------------------------------------- the stored farms
 
+AWK_NEWER='
+function newer(file, line) {
+  sub(/^.*\//, "", file); sub(/\.rules$/, "", file); sub(/^# /, "", line)
+  return "farm " file " was stored by a newer netfilter-lb (" line "), and this one knows rule set 1: nothing was changed; update pulumi-netfilter-lb (or the preinstalled tool) to the version that stored it"
+}
+'
+
 # judge FILE FARM OWNER SSH: may this set come in, and what does it touch? Prints facts, one a line. A farm that claims
 # what it claimed before, under the same short name, is judged by its own file alone; otherwise one awk reads the headers of all stored farms, since
 # a process for each of a thousand would take longer than the change.
 judge() {
   awk -v farm="$2" -v owner="$3" -v ssh="$4" "$AWK_SERVICE"'
+  '"$AWK_NEWER"'
   function stack(name) { sub(/\/[^\/]*$/, "", name); return name }
   function refuse(why) { print "refuse " why; exit }
   # Which plane a service of a farm lives on, said once.
@@ -28,20 +36,22 @@ judge() {
     }
   }
   function read_stored(file) {
-    stored = bearer = ""
+    stored = bearer = mark = ""
     # Behind the services of a header may stand thousands of backends.
     while ((getline < file) > 0 && /^#/ && $2 !~ /^(mark-mask|on-removal|backend)$/) {
       if ($2 == "owner") bearer = $3
       else if ($2 == "serial") serial = $3
       else if ($2 == "sha256") hash = $3
+      else if ($2 == "repair") mark = $3
+      else if ($2 == "netfilter-lb" && $3 == "rule" && $5 != 1) refuse(newer(file, $0))
       else if ($2 == "farm") {
         stored = $3
         if (serial + 0 > last) last = serial + 0
         if (stored != farm) continue
         if (self++) break
         if (stack(bearer) != stack(owner))
-          refuse("farm " farm " on this gateway belongs to " bearer ", not to " owner ": give this one another name")
-        print "owner " bearer "\nsha " hash
+          refuse("farm " farm " on this gateway belongs to " bearer ", not to " owner ": give this one another name, or hand it over there (netfilter-lb help, hand-over)")
+        print "owner " bearer "\nsha " hash "\nrepair " mark
       }
       else if ($2 == "short-name" && stored == farm) had_short = $3
       else if ($2 == "short-name" && $3 == short)
@@ -77,6 +87,20 @@ judge() {
     for (name in mine) if (!(name in had)) print "fresh " name
     for (name in had) if (!(name in mine)) print "gone " name
   }' "$1" "$FARMS/$2.rules" "$FARMS"/*.rules
+}
+
+# known_sets [FILE…]: what a newer tool stored may mean what this one does not know.
+known_sets() {
+  [ $# -gt 0 ] || set -- "$FARMS"/*.rules
+  [ -f "$1" ] || return 0
+  known_newer=$(awk "$AWK_NEWER"'BEGIN {
+    for (i = 1; i < ARGC; i++) {
+      while ((getline line < ARGV[i]) > 0 && line ~ /^#/ && line !~ /^# netfilter-lb rule set /) continue
+      if (line ~ /^# netfilter-lb rule set / && line !~ /^# netfilter-lb rule set 1$/) { print newer(ARGV[i], line); exit }
+      close(ARGV[i])
+    }
+  }' "$@") || fail 1 "cannot read the stored farms in $FARMS"
+  [ -z "$known_newer" ] || fail 6 "$known_newer"
 }
 
 # survive [FOLDER] FILE…: prints the stored farms as one text; where two claim one service, the newer (by serial) has

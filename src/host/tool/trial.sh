@@ -247,6 +247,7 @@ back_files() {
 
 # back_store FARM: its file as it was; none where it had none, or all its services belong to others by now.
 back_store() {
+  rm -f "$SENT/$1"
   if [ -s "$TMP/back/$1" ]; then place "$FARMS/$1.rules" cat "$TMP/back/$1"; else rm -f "$FARMS/$1.rules"; fi
 }
 
