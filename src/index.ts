@@ -6,6 +6,7 @@ export {
   type CapacityArgs,
   type ConfirmArgs,
   type ConnectionArgs,
+  Drift,
   type GatewayArgs,
   type LimitsArgs,
   type ListenerArgs,

@@ -20,6 +20,17 @@ export const Tool = {
 } as const;
 export type Tool = (typeof Tool)[keyof typeof Tool];
 
+/** What a preview and an `up` do about a gateway that is not as they left it. */
+export const Drift = {
+  /** They do not look: an unchanged farm makes no connection. */
+  Ignore: "ignore",
+  /** They warn, with what differs. */
+  Report: "report",
+  /** They warn; the preview shows an update of the farm, and `up` applies its set again. */
+  Repair: "repair",
+} as const;
+export type Drift = (typeof Drift)[keyof typeof Drift];
+
 /** How a gateway is reached: the fields of `@pulumi/command`'s `remote.ConnectionArgs`. */
 export interface ConnectionArgs {
   /** Address or name that SSH dials. */
@@ -62,6 +73,11 @@ export interface GatewayArgs {
   tool?: Tool;
   /** The bits of a connection mark that farms may use; the others are kept. @default 0xffffffff */
   markMask?: pulumi.Input<number>;
+  /**
+   * Look every so many seconds, 2 to 3600, whether another program flushed the farms' rules (a firewall manager that reloads, say),
+   * and bring them back. @default nobody looks
+   */
+  repairEverySeconds?: pulumi.Input<number>;
   /**
    * The machine is lost for good: set this, run `pulumi up`, then take the gateway out of the program. Nothing dials it any more.
    * @default false
@@ -204,4 +220,9 @@ export interface LoadBalancerFarmArgs {
    * @default 60 seconds on a gateway whose `connection.host` is the address of a listener, else none
    */
   confirm?: ConfirmArgs;
+  /**
+   * What to do about a gateway that is not as it was left: rules or a stored set edited by hand, forwarding switched off, a set that
+   * was not confirmed. `report` and `repair` ask each gateway in every preview and `up`, and need the package `ssh2`. @default "ignore"
+   */
+  drift?: Drift;
 }

@@ -1,3 +1,4 @@
+import { canAsk } from "../host/ask";
 import { relations, soundness, specError } from "../spec";
 import { parseAddress } from "../spec/address";
 import { checkTarget } from "../spec/check-target";
@@ -8,12 +9,12 @@ import { type Problem, show } from "../spec/problem";
 import { checkName, checkShape, PENDING, schemas } from "../spec/schema";
 import { formatService, servicesOf, servicesOverlap } from "../spec/service";
 import type { FarmSpec } from "../spec/types";
-import type { GatewayArgs, LoadBalancerFarmArgs } from "./args";
+import { Drift, type GatewayArgs, type LoadBalancerFarmArgs } from "./args";
 import type { NamedGateway } from "./gateway";
 import { withPending } from "./pending";
 
 /** A farm's arguments in which what is not known yet is `PENDING`. */
-type KnownArgs = FarmSpec & { gateways: GatewayArgs[] };
+type KnownArgs = FarmSpec & { gateways: GatewayArgs[]; drift?: Drift };
 
 /**
  * Checks what is known of the arguments before anything is created, and names the gateways.
@@ -28,12 +29,24 @@ export function checkArgs(name: string, args: LoadBalancerFarmArgs): NamedGatewa
     ...checkName(name),
     ...shape,
     ...relations(known, shape),
+    ...checkDrift(known),
     ...(Array.isArray(known?.gateways) ? known.gateways : []).flatMap((gateway, index) =>
       soundShape(shape, index) ? checkGateway(known, gateway, index, sound) : [],
     ),
   ];
   if (problems.length > 0) throw specError(name, problems);
   return args.gateways.map((gateway) => ({ ...gateway, name: nameOf(gateway) as string }));
+}
+
+/** A preview that cannot ask must not look like one that found nothing. */
+function checkDrift({ drift }: KnownArgs): Problem[] {
+  if ((drift !== Drift.Report && drift !== Drift.Repair) || canAsk()) return [];
+  return [
+    {
+      path: ["drift"],
+      text: `${show(drift)} asks the gateways by the package ssh2, which is not installed; run npm install ssh2, or leave drift out`,
+    },
+  ];
 }
 
 function soundShape(shape: readonly Problem[], index: number): boolean {

@@ -4,7 +4,7 @@ import { type Compiled, compile } from "../core";
 import { applyCommand, confirmCommand, removeCommand } from "../host/commands";
 import { assertFarm } from "../spec";
 import type { FarmSpec, TargetSpec } from "../spec/types";
-import type { LoadBalancerFarmArgs } from "./args";
+import { Drift, type LoadBalancerFarmArgs } from "./args";
 import { checkArgs } from "./check";
 import { askedConfirm, confirmSeconds, describeConfirm } from "./confirm";
 import {
@@ -16,6 +16,7 @@ import {
   probabilitiesOf,
   sharesOf,
 } from "./describe";
+import { driftOptions } from "./drift";
 import { asRunError } from "./error";
 import { commandOptions, connectionOf, type NamedGateway, QUIET } from "./gateway";
 import { reportOptions } from "./hook";
@@ -79,7 +80,14 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     );
 
     for (const { gateway, result } of compiled)
-      this.apply(name, gateway, result, confirmSeconds(args, gateway, asked), opts);
+      this.apply(
+        name,
+        gateway,
+        result,
+        confirmSeconds(args, gateway, asked),
+        args.drift ?? Drift.Ignore,
+        opts,
+      );
     warnOfCapacity(
       this,
       name,
@@ -111,6 +119,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     gateway: NamedGateway,
     compiled: pulumi.Output<Compiled>,
     seconds: pulumi.Output<number> | undefined,
+    drift: Drift,
     opts: pulumi.ComponentResourceOptions | undefined,
   ): void {
     const provider = this.getProvider("command:remote:Command");
@@ -121,6 +130,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     const options = { sudo: gateway.sudo ?? false };
     const ruleSet = compiled.ruleSet;
     const text = pulumi.all([ruleSet, seconds ?? 0]);
+    const drifting = driftOptions(drift, name, gateway, owner, ruleSet);
     const nameOf = (suffix = "") => Registry.current().nameCommand(name, gateway.name, suffix, opts?.parent);
     const rules = new command.remote.Command(
       nameOf(),
@@ -138,6 +148,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         deleteBeforeReplace: true,
         ...commandOptions(gateway),
         ...reportOptions(name, gateway.name),
+        ...drifting,
       },
     );
     if (seconds === undefined) return;
@@ -151,7 +162,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         triggers: [rules.id],
         ...QUIET,
       },
-      { parent: this, deleteBeforeReplace: true, ...commandOptions(gateway) },
+      { parent: this, deleteBeforeReplace: true, ...commandOptions(gateway), ...drifting },
     );
   }
 }
@@ -161,7 +172,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
  * It is checked here, so that a mistake is told once and not by every gateway.
  */
 function specOf(name: string, args: LoadBalancerFarmArgs): pulumi.Output<FarmSpec> {
-  const { gateways: _, confirm: __, ...farm } = args;
+  const { gateways: _, confirm: __, drift: ___, ...farm } = args;
   return pulumi.output(farm).apply((spec) =>
     asRunError(() => {
       assertFarm(name, spec);

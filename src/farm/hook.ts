@@ -17,8 +17,8 @@ import { type Rules, sayRules } from "../report/rules";
 export function reportOptions(farm: string, gateway: string): pulumi.CustomResourceOptions {
   const monitor = pulumi.runtime.getMonitor() as Monitor | undefined;
   if (!pulumi.runtime.isDryRun() || !isWanted()) return {};
-  // The monitor of unit tests (`setMocks`) has no hooks, although it says so.
-  if (typeof monitor?.registerResourceHook !== "function") return {};
+  // The monitor of unit tests has no hooks, although it says so.
+  if (!hasEngine() || monitor === undefined) return {};
 
   const hook = makeHook(farm, gateway);
   let registered = false;
@@ -54,6 +54,11 @@ function lateBinding(hooksOf: () => pulumi.ResourceHook[]): pulumi.ResourceHookB
     });
   }
   return binding;
+}
+
+/** Whether an engine runs the program, and not a unit test (`setMocks`), which knows neither hooks nor transforms. */
+export function hasEngine(): boolean {
+  return typeof (pulumi.runtime.getMonitor() as Monitor | undefined)?.registerResourceHook === "function";
 }
 
 interface Monitor {

@@ -2,6 +2,7 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { installCommand, ownerProblem, prepareCommand, retireCommand } from "../host/commands";
 import { toolText } from "../host/tool";
+import { checkShape, schemas } from "../spec/schema";
 import { runError } from "./error";
 import { commandOptions, connectionOf, firstDifference, type NamedGateway, QUIET } from "./gateway";
 import { type Host, Registry } from "./registry";
@@ -40,7 +41,9 @@ export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.Cust
       `netfilter-lb-${gateway.name}`,
       {
         connection: connectionOf(gateway.connection),
-        create: managed ? installCommand(owner, call) : prepareCommand(owner, call),
+        create: withRepairs(gateway, (repairEvery) =>
+          (managed ? installCommand : prepareCommand)(owner, { ...call, repairEvery }),
+        ),
         ...(managed && { stdin: toolText() }),
         delete: retireCommand(owner, { ...call, uninstall: managed }),
         ...QUIET,
@@ -51,4 +54,18 @@ export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.Cust
   };
   hosts.set(gateway.name, host);
   return host;
+}
+
+/** @throws RunError (in the preview, where the number comes from another resource) for one that is not right */
+function withRepairs(
+  { name, repairEverySeconds }: NamedGateway,
+  create: (repairEvery: number | undefined) => string,
+): pulumi.Input<string> {
+  if (repairEverySeconds === undefined || typeof repairEverySeconds === "number")
+    return create(repairEverySeconds);
+  return pulumi.output(repairEverySeconds).apply((seconds) => {
+    const [problem] = checkShape(schemas.repairEverySeconds, seconds);
+    if (problem) throw runError(`gateway ${name}: repairEverySeconds: ${problem.text}`);
+    return create(seconds);
+  });
 }

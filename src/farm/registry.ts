@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Owner } from "../host/commands";
 import type { Plan } from "../plan/plan";
 import { formatService, type Service, servicesOverlap } from "../spec/service";
+import type { GatewayAnswer } from "./drift";
 import { runError } from "./error";
 import type { NamedGateway } from "./gateway";
 
@@ -35,6 +36,18 @@ export class Registry {
 
   /** Commands by what they are called, with the farm's parent: below another one a name may come again. */
   private readonly names = new Map<string, { farm: string; gateway: string; parent: unknown }[]>();
+
+  /** Gateway to what it said of itself in this run. */
+  private readonly answers = new Map<string, Promise<GatewayAnswer>>();
+
+  /** Each gateway is asked once a run, however many farms it has. */
+  answerOf(gateway: string, inquire: () => Promise<GatewayAnswer>): Promise<GatewayAnswer> {
+    const known = this.answers.get(gateway);
+    if (known) return known;
+    const answer = inquire();
+    this.answers.set(gateway, answer);
+    return answer;
+  }
 
   /** Gateway to the farms there. */
   private readonly claims = new Map<string, Claim[]>();

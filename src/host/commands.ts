@@ -22,33 +22,39 @@ export interface CallOptions {
   sudo: boolean;
 }
 
+export interface PrepareOptions extends CallOptions {
+  /** Seconds between two looks whether something was flushed; left out: none. */
+  repairEvery?: number | undefined;
+}
+
 /** Installs the tool, which arrives on standard input, and prepares the machine. */
-export function installCommand(owner: Owner, options: CallOptions): string {
+export function installCommand(owner: Owner, options: PrepareOptions): string {
   const steps = [
     '[ "$(id -u)" = 0 ] || { echo "$(id -un) is not root here: log in as root, or set sudo: true" >&2; exit 1; }',
     `d=${DIRECTORY}; umask 022; mkdir -p $d && t=$(mktemp $d/.netfilter-lb.XXXXXX) || exit 1`,
     'trap "rm -f $t" EXIT; cat >$t',
     `[ "$(sha256sum <$t)" = "${sha256(toolText())}  -" ] || { echo "the tool arrived damaged: run pulumi up again" >&2; exit 4; }`,
     `[ ! -d ${TOOL} ] || { echo "${TOOL} is a folder: move it away" >&2; exit 1; }`,
-    `chmod 755 $t && mv -f $t ${TOOL} && exec ${prepare(owner)}`,
+    `chmod 755 $t && { $t replaces || exit 6; } && mv -f $t ${TOOL} && exec ${prepare(owner, options)}`,
   ];
   return `${options.sudo ? "sudo -n " : ""}sh -c '${steps.join("; ")}'`;
 }
 
 /** Prepares a machine whose owner installed the tool. */
-export function prepareCommand(owner: Owner, options: CallOptions): string {
+export function prepareCommand(owner: Owner, options: PrepareOptions): string {
   const missing = `${TOOL} is not installed: install it on the gateway, or leave that to the farm (tool: managed)`;
   const other = `${TOOL} is not the tool of this package: put there what npx netfilter-lb tool prints`;
   const steps = [
     `[ -x ${TOOL} ] || { echo "${missing}" >&2; exit 6; }`,
-    `said=$(${call(prepare(owner), options)}) || exit`,
+    `said=$(${call(prepare(owner, options), options)}) || exit`,
     `case $said in *"prepared for ${stamp(owner)}") printf "%s\\n" "$said" ;; *) echo "${other}" >&2; exit 6 ;; esac`,
   ];
   return `sh -c '${steps.join("; ")}'`;
 }
 
-function prepare(owner: Owner): string {
-  return `${TOOL} prepare --owner ${stamp(owner)} --version ${RULE_SET_VERSION}`;
+function prepare(owner: Owner, { repairEvery }: PrepareOptions): string {
+  const every = repairEvery === undefined ? "" : ` --repair-every ${repairEvery}`;
+  return `${TOOL} prepare --owner ${stamp(owner)} --version ${RULE_SET_VERSION}${every}`;
 }
 
 /** Takes what is left of this stack off the machine. @param uninstall the tool too, when no other stack is there */
@@ -104,6 +110,16 @@ export function ownerProblem(owner: Owner): string | undefined {
   return undefined;
 }
 
+/** An apply that is to mend what it can, and to leave this mark. @param mark hex digits */
+export function repairing(applyCommand: string, mark: string): string {
+  return `${applyCommand} --repair ${mark}`;
+}
+
+/** Says in JSON what differs on a gateway; exits with 127 where the tool is not installed. */
+export function verifyCommand(options: CallOptions): string {
+  return `sh -c '[ -x ${TOOL} ] || exit 127; exec ${call(`${TOOL} verify --json`, options)}'`;
+}
+
 function call(command: string, { sudo }: CallOptions): string {
   return sudo ? `sudo -n ${command}` : command;
 }
@@ -114,7 +130,7 @@ function ifInstalled(command: string): string {
 }
 
 /** `project/stack/gateway`, of characters that mean nothing to a shell. */
-function stamp(owner: Owner): string {
+export function stamp(owner: Owner): string {
   const problem = ownerProblem(owner);
   if (problem !== undefined) throw new Error(problem);
   return join(owner);

@@ -260,6 +260,8 @@ const connection = object({
   insecureIgnoreHostKey: plain(flag.optional()),
 });
 
+const repairEverySeconds = integer(2, 3600, " seconds; to repair nothing leave it out");
+
 const gateway = object({
   ...targetFields,
   name: plain(leaf(gatewayNameProblem).optional()),
@@ -267,6 +269,7 @@ const gateway = object({
   sudo: plain(flag.optional()),
   tool: plain(oneOf({ managed: "managed", preinstalled: "preinstalled" }).optional()),
   gone: plain(flag.optional()),
+  repairEverySeconds: repairEverySeconds.optional(),
   capacity: capacity.optional(),
 });
 
@@ -300,10 +303,12 @@ export const schemas = {
   farm: object(farmFields),
   target: object(targetFields),
   capacityGateway: object({ ...targetFields, capacity: capacity.optional() }),
+  repairEverySeconds,
   args: object({
     ...farmFields,
     confirm: confirm.optional(),
     gateways: list(gateway, "at least one gateway", 1000),
+    drift: plain(oneOf({ ignore: "ignore", report: "report", repair: "repair" })).optional(),
   }),
 };
 

@@ -233,3 +233,29 @@ describe("to other machines", () => {
     expect(await leftovers(one)).toBe("");
   });
 });
+
+describe("to another stack", () => {
+  it("is refused, and handed over without a gap; nothing stays behind", async () => {
+    const farms = [farm("web", [edge(one)])];
+    await rewrite(stack, farms);
+    await stack.up();
+    const next = await stackOf(engine, farms, [one], { stack: "next" });
+    const { output } = await next.up({ fails: true });
+    expect(output).toContain(
+      "farm web on this gateway belongs to program/test/edge-1, not to program/next/edge-1",
+    );
+
+    await underTraffic(lab, async () => {
+      await one.sh("netfilter-lb hand-over --owner program/test/edge-1 --to program/next/edge-1");
+      await next.up();
+      await stack.destroy();
+    });
+    expect(await list(one)).toEqual(["web program/next/edge-1 nftables"]);
+    expect(await one.sh("ls /etc/netfilter-lb/stacks")).toBe("program,next,edge-1\n");
+    expect(await one.sh("netfilter-lb verify")).toBe("in step: all farms\n");
+    expect(await counts(lab, 10)).toEqual(EVEN);
+
+    await next.destroy();
+    expect(await leftovers(one)).toBe("");
+  });
+});

@@ -2,7 +2,7 @@
 
 import { expect, vi } from "vitest";
 import type { BackendSpec, ListenerSpec } from "../../src/core";
-import type { GatewayArgs } from "../../src/index";
+import type { Drift, GatewayArgs } from "../../src/index";
 import type { Engine } from "../support/engine/engine";
 import type { ProjectOptions } from "../support/engine/project";
 import type { PulumiStack } from "../support/engine/stack";
@@ -27,6 +27,7 @@ export interface FarmData {
   algorithm?: string;
   sourceNat?: string;
   confirm?: { withinSeconds: number };
+  drift?: Drift;
   /** The farm, further up in the list, that this one depends on. */
   after?: string;
 }

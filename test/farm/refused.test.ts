@@ -48,6 +48,22 @@ describe("plain values, at the constructor", () => {
       { gateways: [{ ...EDGE, [field]: unknown() }] },
       `gateways[0].${field}: is an Output or a promise; write the value itself`,
     ]),
+    ...[1, 3601, 2.5, "5"].map((seconds): [string, object, string] => [
+      `${seconds} seconds between repairs`,
+      { gateways: [{ ...EDGE, repairEverySeconds: seconds }] },
+      `gateways[0].repairEverySeconds: ${JSON.stringify(seconds)} is not ${Number.isInteger(seconds) ? "" : "a whole number "}` +
+        "between 2 and 3600 seconds; to repair nothing leave it out",
+    ]),
+    [
+      "another word for drift",
+      { drift: "fix" as never },
+      'drift: "fix" is not one of ignore, report, repair',
+    ],
+    [
+      "an output for drift",
+      { drift: pulumi.output("repair") as never },
+      "drift: is an Output or a promise; write the value itself",
+    ],
     [
       "a promise for insecureIgnoreHostKey",
       { gateways: [at({ insecureIgnoreHostKey: Promise.resolve(true) as never })] },
@@ -116,7 +132,7 @@ describe("plain values, at the constructor", () => {
     [
       "something else for a gateway",
       { gateways: [null as never, EDGE] },
-      "gateways[0]: is not an object; its fields are dataPlane, layout, interface, markMask, name, connection, sudo, tool, gone, capacity",
+      "gateways[0]: is not an object; its fields are dataPlane, layout, interface, markMask, name, connection, sudo, tool, gone, repairEverySeconds, capacity",
     ],
   ])("%s", async (_, fields, problem) => {
     expect(await refusal(() => farm("web", fields))).toBe(`farm web: 1 problem\n  ${problem}`);

@@ -38,6 +38,7 @@ test("every argument and every output", () => {
     "backends",
     "confirm",
     "deny",
+    "drift",
     "gateways",
     "helper",
     "limits",
@@ -83,6 +84,7 @@ describe("nested arguments", () => {
         "layout",
         "markMask",
         "name",
+        "repairEverySeconds",
         "sudo",
         "tool",
       ],
@@ -129,5 +131,6 @@ describe("enums", () => {
     ["DataPlane", ["nftables", "iptables"]],
     ["Layout", ["nat", "zevenet"]],
     ["Tool", ["managed", "preinstalled"]],
+    ["Drift", ["ignore", "report", "repair"]],
   ])("%s", (name, values) => expect(typeOf(name).enum!.map(({ value }) => value)).toEqual(values));
 });
