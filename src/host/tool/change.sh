@@ -19,19 +19,29 @@ settle_with() {
 
 # reach OLD NEW WHAT: the fast way, else the sure way, else back to what is stored, and say so.
 reach() {
+  touched=''
   change "$1" "$2" && return
-  cp "$TMP/words" "$TMP/words.first"
-  : >"$TMP/words"
-  settle_with "$2" && return
-  [ -s "$TMP/words" ] || cp "$TMP/words.first" "$TMP/words"
+  # Who cannot get at the tables cannot go back either, and need not where nothing was touched.
+  [ -z "$touched" ] && grep -q 'xtables lock' "$TMP/words" || {
+    cp "$TMP/words" "$TMP/words.first"
+    : >"$TMP/words"
+    settle_with "$2" && return
+    # What kept the sure way from even beginning is not the cause.
+    [ -s "$TMP/words" ] && ! grep -q 'could not be listed' "$TMP/words" || cat "$TMP/words.first" >>"$TMP/words"
+  }
   reach_words=$(words_or_room)
-  put_back "$3" "$reach_words"
+  [ -z "$touched" ] || put_back "$3" "$reach_words"
   drop_pending
   case $reach_words in
     *"xtables lock"*) fail 5 "$3 failed: another program holds the xtables lock; the last good set stays in force, run this again" ;;
     # nft and iptables say "not supported" of an address of the other family, too.
     *"Address family for hostname"*) ;;
-    *"not supported"* | *"missing kernel module"* | *"Couldn't load match"* | *"can't initialize"* | *"does not exist (do you need to insmod"*)
+    *"unrecognized option"* | *"nknown option"* | *"Bad argument"*)
+      fail 6 "$3 failed, the last good set stays in force: $reach_words; iptables is too old here, install version 1.6.2 or a newer one" ;;
+    *"syntax error"*)
+      fail 6 "$3 failed, the last good set stays in force: $reach_words; this nft cannot read it, install version 1.0.6 or a newer one" ;;
+    *"not supported"* | *"missing kernel module"* | *"Couldn't load "* | *"can't initialize"* | *"insmod"* | *"No such file or directory"* | \
+      *"No chain/target/match"* | *"Cannot open session to kernel"*)
       fail 6 "$3 failed, the last good set stays in force; this gateway's kernel or tools lack something: $reach_words; load the kernel module or install a newer package" ;;
   esac
   fail 1 "$3 failed, the last good set stays in force; the kernel said: $reach_words; change what this names and run this again"

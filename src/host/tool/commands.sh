@@ -43,7 +43,8 @@ take_payload() {
         "stays so, a start-up file of the user's shell may read standard input"
     fail 4 "the rule set of farm $farm has the SHA-256 ${payload_hash%% *} instead of $sha256: it was changed on the way, run this again"
   fi
-  payload_fault=$(check_set "$TMP/set" "$farm")
+  payload_fault=$(check_set "$TMP/set" "$farm") ||
+    fail 1 "the rule set of farm $farm cannot be checked, nothing was changed: is there room in /run, and memory?"
   [ -z "$payload_fault" ] || fail 4 "the rule set of farm $farm is damaged: $payload_fault"
 }
 
@@ -151,6 +152,7 @@ apply_set() {
     fail 1 "cannot write $FARMS/$farm.rules, the last good set is in force again: is /etc writable?"
   }
   settle_trial
+  case "$planes " in *" ip "* | *" ip6 "*) ipt_clear_strays ;; esac
   [ -z "$leaving" ] || nft_sweep
   forget_clients
   forget_flows "$TMP/fresh"
@@ -197,6 +199,7 @@ take_away() {
   need_planes "$TMP/old"
   leaving_flows "$TMP/old" "$TMP/none" >"$TMP/leaving"
   reach "$TMP/old" "$TMP/none" "removing farm $changed"
+  ipt_clear_strays
   rm -f "$@" || fail 1 "the rules of farm $changed are gone, but $* cannot be removed: is /etc writable?"
   for away_farm in $changed; do rm -f "$SENT/$away_farm"; done
   # shellcheck disable=SC2086 # a list of names without blanks
@@ -272,6 +275,7 @@ bring_back() {
   recover
   planes_of "$TMP/want"
   need_planes "$TMP/want"
+  ipt_clear_strays
   awk '/^# service / { print $3, $4, $5 }' "$TMP/want" >"$TMP/fresh"
   forget_flows "$TMP/fresh"
   # Last: a kernel that starts without IPv6 gets its farms all the same, and no packet is forwarded before its rules.

@@ -3,14 +3,16 @@
 # check_set FILE FARM: prints what is wrong with a rule set. It also holds the fence: whoever may run this tool (by
 # sudo, say) may change farms and nothing else. So every line must belong to the farm and to a service it names, and its
 # rules may be made only of the words that docs/rule-set.md has: no quotes, no negation, no other chain, set or module.
-# What remembers, counts or logs may stand only as a whole line, in the form that compilers write.
+# What remembers, counts or logs may stand only as a whole line, in the form that compilers write. It fails where it could
+# not look, for want of memory, say: then nothing may come in.
 check_set() {
   # awks differ in what they make of a NUL, and nft and iptables in what ends a line.
-  if [ "$(tr -d '\11\12\40-\176' <"$1" | wc -c)" -ne 0 ]; then
+  tr -d '\11\12\40-\176' <"$1" >"$TMP/odd" || return 1
+  if [ -s "$TMP/odd" ]; then
     echo "it holds bytes other than printable ASCII"
     return
   fi
-  : >"$TMP/tables"
+  : >"$TMP/tables" || return 1
   awk -v farm="$2" -v tables="$TMP/tables" "$AWK_SERVICE"'
   function bad(why) { if (!said) print "line " NR " " why; said = 1; exit }
   function allow(list, set,    n, i, part) { n = split(list, part, " "); for (i = 1; i <= n; i++) set[part[i]] = 1 }
@@ -163,7 +165,7 @@ check_set() {
     if (own_ipt($2) || $2 ~ /^NFLB-(PREROUTING|OUTPUT|INPUT|FORWARD|POSTROUTING)$/ && rule_service() in claimed) { check_options(); next }
   }
   { bad("is not of the farm: " substr($0, 1, 80)) }
-  END { if (!said && (NR < 5 || !services || in_chain || in_table)) print "it ends too early, at line " NR }' "$1"
+  END { if (!said && (NR < 5 || !services || in_chain || in_table)) print "it ends too early, at line " NR }' "$1" || return 1
   while read -r check_table check_text; do
     check_hash=$(printf %s "$check_text" | sha256sum)
     [ "$check_table" = "${check_text%"${check_text#??}"}--${check_hash%"${check_hash#????????}"}" ] ||

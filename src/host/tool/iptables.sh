@@ -1,7 +1,8 @@
 # ------------------------------------------------------------------------------------------------------------- iptables
 
-# ipt FAMILY [SUFFIX]: the command of a family, in whatever variant (legacy, nft) the gateway uses.
-ipt() { case $1 in ip) echo "iptables${2:-}" ;; *) echo "ip6tables${2:-}" ;; esac; }
+# ipt FAMILY [SUFFIX]: the command of a family, in whatever variant (legacy, nft) the gateway uses, or in $ipt_variant.
+ipt_variant=''
+ipt() { case $1 in ip) echo "iptables$ipt_variant${2:-}" ;; *) echo "ip6tables$ipt_variant${2:-}" ;; esac; }
 
 # ipt_plan FAMILY HOOKS OLD REST NEW: prints the one restore that leads from OLD to NEW beside REST. The shared chains
 # are filled again from everything that is to be (which heals them), the farm's own from NEW.
@@ -113,13 +114,16 @@ ipt_plan() {
 ipt_hooks() {
   ipt_command=$(ipt "$1")
   printf '# data-plane iptables\n# %s\n' "$1"
-  awk -v family="$1" '/^# ip6?$/ { section = $2 } /^# data-plane / { section = "" } /^\*/ { table = substr($1, 2) }
-    section == family && /^-A NFLB-[A-Z]+ / { print table, substr($2, 6) }
-    END { print "filter FORWARD" }' "$2" "$3" "$4" | sort -u | while read -r ipt_table ipt_chain; do
+  awk -v family="$1" '
+    function hang(chain) { if (!seen[chain]++) print chain }
+    /^# ip6?$/ { section = $2 } /^# data-plane / { section = "" } /^\*/ { table = substr($1, 2) }
+    section == family && /^-A NFLB-[A-Z]+ / { hang(table " " substr($2, 6)) }
+    END { hang("filter FORWARD") }' "$2" "$3" "$4" >"$TMP/hooked" || return 1
+  while read -r ipt_table ipt_chain; do
     echo "*$ipt_table"
-    ipt_rules=$("$ipt_command" -w 10 -t "$ipt_table" -S "$ipt_chain") || exit 1
-    printf '%s\n' "$ipt_rules" | awk "$AWK_LINES"
-  done
+    ipt_rules=$("$ipt_command" -w 10 -t "$ipt_table" -S "$ipt_chain") || return 1
+    printf '%s\n' "$ipt_rules" | awk "$AWK_LINES" || return 1
+  done <"$TMP/hooked"
 }
 
 # ipt_run FAMILY FILE: tests the whole, then commits it. The test comes first because a restore is atomic in each table
@@ -127,8 +131,10 @@ ipt_hooks() {
 ipt_run() {
   [ -s "$2" ] || return 0
   ipt_command=$(ipt "$1" -restore)
-  "$ipt_command" --wait 10 --noflush --test <"$2" >/dev/null 2>"$TMP/ipt.said" &&
+  if "$ipt_command" --wait 10 --noflush --test <"$2" >/dev/null 2>"$TMP/ipt.said"; then
+    touched=1
     "$ipt_command" --wait 10 --noflush <"$2" >/dev/null 2>"$TMP/ipt.said" && return
+  fi
   ipt_words "$2" >>"$TMP/words"
   return 1
 }
@@ -182,6 +188,32 @@ ipt_settle() {
       ipt_run "$ipt_family" "$TMP/restore.$ipt_family" || return 1
   done
   sets_after
+}
+
+# ipt_strays: the families in whose other variant rules of ours stand, since this gateway changed from the one to the other
+# (update-alternatives). Both work, and no command of this variant would ever show them or change them: FAMILY SUFFIX.
+ipt_strays() {
+  for strays_family in ip ip6; do
+    strays_command=$(ipt "$strays_family")
+    case $("$strays_command" -V 2>/dev/null) in
+      *legacy*) strays_other=-nft ;;
+      # To ask the legacy command would load its tables.
+      *nf_tables*) strays_other=-legacy; grep -qs . "/proc/net/${strays_family}_tables_names" || continue ;;
+      *) continue ;;
+    esac
+    ! "$strays_command$strays_other-save" 2>/dev/null | awk "$AWK_LINES" | grep -q '^:NFLB-' || echo "$strays_family $strays_other"
+  done
+}
+
+# ipt_clear_strays: once this variant serves, the other one need not.
+ipt_clear_strays() {
+  ipt_strays >"$TMP/strays"
+  while read -r strays_family ipt_variant; do
+    { printf '# data-plane iptables\n# %s\n' "$strays_family"; "$(ipt "$strays_family" -save)" | awk "$AWK_LINES"; } >"$TMP/stray" 2>/dev/null
+    ipt_plan "$strays_family" "$TMP/stray" "$TMP/stray" "$TMP/none" "$TMP/none" >"$TMP/restore.stray" &&
+      ipt_run "$strays_family" "$TMP/restore.stray" || warn "rules of farms stay in $(ipt "$strays_family"): $(words)"
+  done <"$TMP/strays"
+  ipt_variant=''
 }
 
 # foreign_drops: chains on the forward hook that drop by policy and that no rule of ours can open: an accept in one

@@ -12,16 +12,24 @@ END { if (line != "") print line }'
 # may be millions of entries: so nft lists the table without elements (only a whole family spares the fetching, but where
 # a comment of others has a line break, what looks like our table may be theirs), and the shared maps on their own; ipset
 # lists the entries of sets without a time-out. iptables-save is asked for tables that exist.
+# A list that breaks off (for want of memory, or of room in a socket) would look like rules that are gone: hence a line "! "
+# where a program failed, but for what is not there to be listed, and one at the end.
 LISTER='
+broke_off() {
+  case $("$@" 2>&1 >/dev/null) in *"not supported"* | *"Invalid argument"* | *"No such file"*) ;; *) echo "! $*" ;; esac
+}
 for family in ip ip6; do
   command -v nft >/dev/null || break
-  table=$(nft -s -t list ruleset $family 2>/dev/null | awk -v head="table $family netfilter_lb {" \
+  listing=$(nft -s -t list ruleset $family 2>/dev/null) || { broke_off nft -s -t list ruleset $family; continue; }
+  table=$(printf "%s\n" "$listing" | awk -v head="table $family netfilter_lb {" \
     "\$0 == head { ours = 1 } ours { print } /^}/ { ours = 0 } gsub(/\"/, \"\") % 2 { broken = 1 } END { exit broken }") ||
-    table=$(nft -s -t list table $family netfilter_lb 2>/dev/null)
+    table=$(nft -s -t list table $family netfilter_lb 2>/dev/null) || broke_off nft -s -t list table $family netfilter_lb
   [ -n "$table" ] || continue
   printf "%s\n" "$table"
-  printf "%s\n" "$table" | sed -n -e "s/^.\(map [a-z_]*\) {$/\1/p" -e "s/^.\(set [a-z_]*\) {$/\1/p" |
-    while read -r kind name; do nft -s list $kind $family netfilter_lb $name; done
+  names=$(printf "%s\n" "$table" | sed -n -e "s/^.\(map [a-z_]*\) {$/\1/p" -e "s/^.\(set [a-z_]*\) {$/\1/p") || echo "! sed"
+  printf "%s\n" "$names" | while read -r kind name; do
+    nft -s list $kind $family netfilter_lb $name || broke_off nft list $kind $family netfilter_lb $name
+  done
 done
 for save in "ip iptables-save" "ip6 ip6tables-save"; do
   command -v "${save#* }" >/dev/null || continue
@@ -29,11 +37,11 @@ for save in "ip iptables-save" "ip6 ip6tables-save"; do
   if command -v ipset >/dev/null; then
     ipset -t list 2>/dev/null | grep -E "^(Name|Type|Header): "
     ipset -t list 2>/dev/null | sed -n -e "/^Name: /h" -e "/^Header: .* timeout /d" -e "/^Header: /{g;s/^Name: NFLB-/NFLB-/p;}" |
-      while read -r name; do ipset save "$name"; done
+      while read -r name; do ipset save "$name" || echo "! ipset save $name"; done
   fi
-  "${save#* }" 2>/dev/null | awk "$AWK_LINES" | grep -v "^#"
+  { "${save#* }" 2>/dev/null || broke_off "${save#* }"; } | awk "$AWK_LINES" || echo "! awk"
 done
-:'
+echo "! end"'
 
 # kernel_text: turns the listing into the form of a rule set, so that the same plans work from it.
 kernel_text() {
@@ -45,8 +53,11 @@ kernel_text() {
     taken = value["family"] == inet
     if (taken) print "create " name " " type " family " inet " maxelem " value["maxelem"] ("timeout" in value ? " timeout " value["timeout"] : "")
   }
-  BEGIN { print "# data-plane nftables" }
+  BEGIN { print "# data-plane nftables"; broken = "the list" }
+  /^! / { broken = $0 == "! end" ? (broken == "the list" ? "" : broken) : substr($0, 3); next }
+  END { if (broken != "") { print "the rules could not be listed: " broken " broke off" | "cat >&2"; exit 1 } }
   /^# ip/ { section = $2 }
+  /^# [GCW]/ { next }
   /^Name: / { name = $2; next }
   /^Type: / { type = $2; next }
   /^Header: / { if (name ~ /^NFLB-/ && / timeout /) made(name, type); next }
@@ -115,11 +126,11 @@ survey() {
   /^:NFLB-/ { chain = substr($1, 2); show(chain ~ /^NFLB-[A-Z]+$/ ? "base" : of_chain(chain), family " " table " " chain, ":" chain); next }
   /^-A NFLB-/ { show($2 ~ /^NFLB-[A-Z]+$/ ? of_service(rule_service()) : of_chain($2), family " " table " " $2, $0); next }
   /^-A [A-Z]+ -j NFLB-[A-Z]+$/ { show("base", family " " table " " $2, $0) }
-  ' role=want "$1" role=claimed "$TMP/claimed" role=text "$2" | sort | cut -f 1,2,4
+  ' role=want "$1" role=claimed "$TMP/claimed" role=text "$2" >"$TMP/survey" && sort "$TMP/survey" >"$TMP/survey.sorted" && cut -f 1,2,4 "$TMP/survey.sorted"
 }
 
 # look: what the kernel holds now, as $TMP/kernel.
-look() { sh -c "$LISTER" | kernel_text >"$TMP/kernel"; }
+look() { sh -c "$LISTER" 2>/dev/null | kernel_text >"$TMP/kernel" 2>>"$TMP/words"; }
 
 # drift WANT [FARM]: loads WANT into an empty network namespace with the very same nft and iptables, lists there and
 # here, and writes what differs to $TMP/drift: "- OWNER object rule" is missing, "+ …" is extra. Returns 0 when there is
@@ -157,7 +168,8 @@ drift() {
     awk -F '\t' 'NR == FNR { seen[$2] = 1; next } $1 != "base" || $2 in seen' "$TMP/expected" "$TMP/live" >"$TMP/live.2" &&
       mv "$TMP/live.2" "$TMP/live" || return 6
   }
-  diff -U 0 "$TMP/expected" "$TMP/live" | sed -e '1,2d' -e '/^@@/d' -e 's/^\([-+]\)/\1 /' >"$TMP/drift" || return 6
+  diff -U 0 "$TMP/expected" "$TMP/live" >"$TMP/differences" || [ $? = 1 ] || return 6
+  sed -e '1,2d' -e '/^@@/d' -e 's/^\([-+]\)/\1 /' "$TMP/differences" >"$TMP/drift" || return 6
   [ ! -s "$TMP/drift" ]
 }
 

@@ -160,13 +160,15 @@ nft_plan() {
 # nft_run FILE…: one transaction of them all; what nft says is kept for the message.
 nft_run() {
   cat "$@" >"$TMP/nft.run" || return 1
-  [ ! -s "$TMP/nft.run" ] || nft -f "$TMP/nft.run" 2>>"$TMP/words"
+  [ ! -s "$TMP/nft.run" ] || { touched=1; nft -f "$TMP/nft.run" 2>>"$TMP/words"; }
 }
 
 # nft_steps: what nft_plan wrote, one commit after the other.
 nft_steps() {
   for nft_step in 1 2 3 4 5; do
-    [ ! -s "$TMP/nft.$nft_step" ] || nft -f "$TMP/nft.$nft_step" 2>>"$TMP/words" || return 1
+    [ -s "$TMP/nft.$nft_step" ] || continue
+    touched=1
+    nft -f "$TMP/nft.$nft_step" 2>>"$TMP/words" || return 1
   done
 }
 

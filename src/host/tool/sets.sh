@@ -39,7 +39,7 @@ sets_plan() {
 }
 
 sets_before() {
-  [ ! -s "$TMP/sets.before" ] || ipset restore <"$TMP/sets.before" 2>>"$TMP/words"
+  [ ! -s "$TMP/sets.before" ] || { touched=1; ipset restore <"$TMP/sets.before" 2>>"$TMP/words"; }
 }
 
 # sets_after: a restore by nftables lets go of its sets a little later, hence the patience. One that another program uses stays.

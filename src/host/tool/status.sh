@@ -30,7 +30,7 @@ counted() {
       iptables) "$(ipt "$counted_family" -save)" -c -t nat 2>/dev/null | awk "$AWK_LINES" ;;
       *) nft list set "$counted_family" netfilter_lb "$counted_short.counters" 2>/dev/null || : ;;
     esac
-  done | kernel_text | awk '
+  done | kernel_text 2>/dev/null | awk '
     function count(mark,    short, packets) {
       short = substr($3, 6); sub(/\..*/, "", short); sub(/\/.*/, "", mark); split(substr($1, 2), packets, ":")
       print short, mark, packets[1]; print short, 0, 0

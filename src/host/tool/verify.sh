@@ -8,7 +8,7 @@ compare() {
   stored >"$TMP/want" || fail 1 "cannot read the stored farms in $FARMS: is there room in /run?"
   [ -z "${1:-}" ] || awk -v farm="$1" '/^# netfilter-lb: stored/ { held = ""; show = 0 }
     /^# farm / { show = $3 == farm; if (show) printf "%s", held } { if (show) print; else held = held $0 "\n" }' "$TMP/want" >"$TMP/want.1"
-  look || fail 1 "cannot read the kernel's rules"
+  look || fail 1 "$(words), run this again"
   drift "$TMP/want${1:+.1}" "${1:-}"
 }
 
@@ -40,6 +40,13 @@ machine_drift() {
   [ -n "$repair_seconds" ] || return 0
   unit_drift "$REPAIR_UNIT" '' repair_unit
   unit_drift "$REPAIR_TIMER" "$REPAIR_LINK" repair_timer "$repair_seconds"
+}
+
+# variant_drift: findings about the other variant of iptables.
+variant_drift() {
+  ipt_strays | while read -r variant_family variant_suffix; do
+    other_than "$(ipt "$variant_family")$variant_suffix" '' 'rules of farms, from before this gateway changed its iptables'
+  done
 }
 
 # unit_drift FILE LINK COMMAND…: a unit that is not what COMMAND prints, or that no target wants any more.
@@ -146,7 +153,7 @@ command_verify() {
     verify_said="cannot load the stored sets into an empty network namespace: ${verify_said:-is there room in /run?}"
     : >"$TMP/drift"
   }
-  as_sent "$farm" >"$TMP/farms" && stored_drift "$farm" >"$TMP/findings" && machine_drift >>"$TMP/findings" ||
+  as_sent "$farm" >"$TMP/farms" && stored_drift "$farm" >"$TMP/findings" && machine_drift >>"$TMP/findings" && variant_drift >>"$TMP/findings" ||
     fail 1 "cannot look at the stored farms: is there room in /run?"
   if grep -q '	stored ' "$TMP/findings"; then
     verify_remedy="a stored set is not what was applied: apply it again (pulumi up with drift: repair)"
