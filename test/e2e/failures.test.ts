@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fault } from "../faults/fault";
+import { foreignRules, plantForeignRules } from "../faults/foreign";
 import type { Call, Result } from "../support/engine/cli";
 import { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
@@ -14,11 +15,13 @@ const EVEN = { "192.0.2.1": 5, "192.0.2.2": 5 };
 let lab: Lab;
 let engine: Engine;
 let gateway: Gateway;
+let theirs: string;
 
 beforeAll(async () => {
   lab = await Lab.create({ backends: 3 });
   engine = await Engine.open();
   gateway = lab.gateway();
+  theirs = await plantForeignRules(gateway);
   await lab.backends.serve({ tcp: [80] });
 });
 
@@ -167,6 +170,55 @@ describe.each([
       };
     },
     480_000,
+  );
+
+  fault(
+    3,
+    dataPlane,
+    async () => {
+      const commands = async () =>
+        JSON.stringify((await stack.resources()).filter(({ urn }) => urn.includes("command:remote:Command")));
+      await rewrite(stack, [good()]);
+      await stack.up();
+      await rewrite(stack, [bad()]);
+      // All is done, and the answer is held back.
+      await gateway.sh(`cd /usr/local/sbin && mv netfilter-lb netfilter-lb.real && cat >netfilter-lb <<'END'
+#!/bin/sh
+/usr/local/sbin/netfilter-lb.real "$@" >/run/answer 2>&1
+touch /run/under-way
+sleep 3
+cat /run/answer
+END
+      chmod 755 netfilter-lb`);
+      const call = stack.start(["up", "--yes", "--skip-preview", "--stack", stack.name]);
+      try {
+        await expect.poll(() => gateway.sh("ls /run"), { timeout: 60_000 }).toContain("under-way");
+        expect(await gateway.sh("cat /run/answer")).toContain("applied: farm web");
+        gateway.ssh.cut();
+        expect((await call.result).code).not.toBe(0);
+      } finally {
+        await gateway.sh("cd /usr/local/sbin && mv netfilter-lb.real netfilter-lb; rm -f /run/under-way");
+      }
+      const { output } = await call.result;
+      const stored = await gateway.sh("cat /etc/netfilter-lb/farms/web.rules");
+      expect(stored).toContain("192.0.2.3");
+      expect(await commands()).not.toContain("192.0.2.3");
+      expect(await counts(lab, 10)).toEqual({ "192.0.2.3": 10 });
+      await stack.up();
+      expect(await commands()).toContain("192.0.2.3");
+      expect(await gateway.sh("cat /etc/netfilter-lb/farms/web.rules")).toBe(stored);
+      expect(await gateway.sh("netfilter-lb verify")).toContain("in step: all farms");
+      expect(await foreignRules(gateway)).toBe(theirs);
+      await rewrite(stack, [good()]);
+      await stack.up();
+      expect(await counts(lab, 10)).toEqual(EVEN);
+      return {
+        done: "SSH cut when the gateway had applied and stored the new set, before its answer arrived",
+        held: "the new set serves 10 of 10 connections; the engine has the old one in its state, and the next up finds the new one in force, stores nothing anew and agrees",
+        saw: /error: (.*)/.exec(output)?.[1]?.trim() ?? output.slice(-300),
+      };
+    },
+    240_000,
   );
 
   it("leaves nothing behind", async () => {

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { fault } from "../faults/fault";
 import { Engine } from "../support/engine/engine";
 import { Lab } from "../support/lab";
 import { counts, edge, everything, farm, leftovers, rewrite, stackOf } from "./support";
@@ -22,49 +23,58 @@ const TARGETS = [
   { dataPlane: "iptables", layout: "zevenet" },
 ] as const;
 
-describe.each(TARGETS)("$dataPlane $layout", (target) => {
-  it("boots with the rules that it had", async () => {
-    const gateway = lab.gateway("edge-1");
-    const farms = () => {
-      const gateways = [edge(gateway, target)];
-      return [
-        farm("web", gateways),
-        farm("six", gateways, {
-          listeners: [{ address: "2001:db8:a::10", protocol: "tcp", ports: "80,8000-8080" }],
-          backends: lab.backends6.map((address) => ({ address })),
-        }),
-      ];
-    };
-    const stack = await stackOf(engine, farms(), [gateway], { stack: target.dataPlane });
-    await stack.up();
-    const before = await everything(gateway);
-    expect(before).toContain("web");
+for (const target of TARGETS)
+  fault(
+    5,
+    Object.values(target).join(" "),
+    async () => {
+      const gateway = lab.gateway("edge-1");
+      const farms = () => {
+        const gateways = [edge(gateway, target)];
+        return [
+          farm("web", gateways),
+          farm("six", gateways, {
+            listeners: [{ address: "2001:db8:a::10", protocol: "tcp", ports: "80,8000-8080" }],
+            backends: lab.backends6.map((address) => ({ address })),
+          }),
+        ];
+      };
+      const stack = await stackOf(engine, farms(), [gateway], { stack: target.dataPlane });
+      await stack.up();
+      const before = await everything(gateway);
+      expect(before).toContain("web");
 
-    await gateway.reboot();
-    expect(await everything(gateway)).toBe(before);
-    expect(await gateway.sh("netfilter-lb verify")).toContain("in step: all farms");
-    expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 5, "192.0.2.2": 5 });
-    expect(Object.values(await counts(lab, 10, { to: "2001:db8:a::10" }))).toEqual([5, 5]);
+      await gateway.reboot();
+      expect(await everything(gateway)).toBe(before);
+      expect(await gateway.sh("netfilter-lb verify")).toContain("in step: all farms");
+      expect(await counts(lab, 10)).toEqual({ "192.0.2.1": 5, "192.0.2.2": 5 });
+      expect(Object.values(await counts(lab, 10, { to: "2001:db8:a::10" }))).toEqual([5, 5]);
 
-    // The engine finds all as it left it, and a farm that went before the next boot stays away.
-    const dials = gateway.sshConnections;
-    await stack.up();
-    expect(gateway.sshConnections).toBe(dials);
-    await rewrite(stack, [farms()[0]!]);
-    await stack.up();
-    await gateway.reboot();
-    expect((await gateway.sh("netfilter-lb list")).trim().split("\n")).toHaveLength(1);
-    expect(await counts(lab, 2)).toEqual({ "192.0.2.1": 1, "192.0.2.2": 1 });
+      // The engine finds all as it left it, and a farm that went before the next boot stays away.
+      const dials = gateway.sshConnections;
+      await stack.up();
+      expect(gateway.sshConnections).toBe(dials);
+      await rewrite(stack, [farms()[0]!]);
+      await stack.up();
+      await gateway.reboot();
+      expect((await gateway.sh("netfilter-lb list")).trim().split("\n")).toHaveLength(1);
+      expect(await counts(lab, 2)).toEqual({ "192.0.2.1": 1, "192.0.2.2": 1 });
 
-    await stack.destroy();
-    expect(await leftovers(gateway)).toBe("");
-    await gateway.reboot();
-    expect(await leftovers(gateway)).toBe("");
-    expect(await gateway.sh("cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding")).toBe(
-      "0\n0\n",
-    );
-  });
-});
+      await stack.destroy();
+      expect(await leftovers(gateway)).toBe("");
+      await gateway.reboot();
+      expect(await leftovers(gateway)).toBe("");
+      expect(
+        await gateway.sh("cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding"),
+      ).toBe("0\n0\n");
+      return {
+        done: "three reboots: with two farms (IPv4 and IPv6), when one of them had been removed, and after destroy",
+        held: "rules, files and forwarding byte for byte as before each boot, 22 of 22 connections served, no dial of the engine; after destroy nothing comes back",
+        saw: "nothing: the next up finds all as it left it",
+      };
+    },
+    240_000,
+  );
 
 it("says what to do at boot where systemd does not run, and that does it", async () => {
   const gateway = lab.gateway("edge-2");

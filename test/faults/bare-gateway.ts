@@ -64,11 +64,11 @@ export class BareGateway {
       [...Array(backends + from).keys()].map((n) => `10.0.${n >> 8}.${((n + 3 * from) & 0xff) + 3}`);
     const gateway = new BareGateway(machine, plane, {
       old: { plane, services: SERVICES, backends: addresses(0), masquerade: true },
-      new: { plane, services: SERVICES, backends: addresses(1) },
+      new: { plane, services: SERVICES, backends: addresses(1), masquerade: true },
     });
     await machine.sh(FOREIGN);
     await machine.tool(["prepare", "--owner", OWNER]);
-    gateway.foreign = foreignOf(await machine.rules());
+    await gateway.noteForeign();
     for (const which of ["old", "new", "old"] as const) {
       const began = performance.now();
       expect(await gateway.apply(which)).toMatchObject({ code: 0, stderr: "" });
@@ -77,6 +77,11 @@ export class BareGateway {
     }
     expect(gateway.inKernel.old).not.toBe(gateway.inKernel.new);
     return gateway;
+  }
+
+  /** Others have changed their rules: these are what must stay. */
+  async noteForeign(): Promise<void> {
+    this.foreign = foreignOf(await this.machine.rules());
   }
 
   end(): Promise<void> {
@@ -131,15 +136,18 @@ END
   }
 
   /** Which set is in force, whole. "both" side by side may only be between the two commits of the layout zevenet. */
-  async kernel(): Promise<Which | "both"> {
+  async kernel(context = ""): Promise<Which | "both"> {
     const rules = await this.machine.rules();
     expect(foreignOf(rules)).toBe(this.foreign);
     const ours = oursOf(rules, this.plane);
     for (const which of ["old", "new"] as const) if (ours === this.inKernel[which]) return which;
-    const lines = new Set(ours.split("\n"));
+    // Between the two, what both have must not end with the first.
+    const lines = new Set(ours.replace(/ -j (?=NFLB-[a-z])/g, " -g ").split("\n"));
     const has = (which: Which) => this.inKernel[which].split("\n").every((line) => lines.has(line));
     if (this.plane === "iptables zevenet" && (has("old") || has("new"))) return "both";
-    throw new Error(`neither the old set nor the new one:\n${ours}\n--- old:\n${this.inKernel.old}`);
+    throw new Error(
+      `${context}: neither the old set nor the new one:\n${ours}\n--- old:\n${this.inKernel.old}`,
+    );
   }
 
   /** Which set the next boot restores. */
@@ -179,7 +187,7 @@ END
 
   /** An outcome that says no: the old set is in force and stored, and the next run converges. */
   async expectRefused(outcome: Outcome, code: number): Promise<string> {
-    expect(outcome).toMatchObject({ code, stdout: "" });
+    expect(outcome, outcome.stderr).toMatchObject({ code, stdout: "" });
     await this.expectHolds("old");
     return outcome.stderr.trim();
   }
