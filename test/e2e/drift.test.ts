@@ -105,6 +105,31 @@ it("is repaired with iptables too", async () => {
   expect(await leftovers(one)).toBe("");
 });
 
+it("is repaired where changes are confirmed: the set that comes in again is confirmed again", async () => {
+  const farms = (weight: number) => [
+    farm("web", [edge(one)], {
+      drift: "repair",
+      confirm: { withinSeconds: 600 },
+      backends: [{ address: "192.0.2.1", weight }, { address: "192.0.2.2" }],
+    }),
+  ];
+  const changes = { "web-edge-1": "update", "web-edge-1-confirm": "update" };
+  const stack = await stackOf(engine, farms(1), [one], { stack: "confirmed" });
+  await stack.up();
+  expect(await preview(stack)).toEqual(QUIET);
+  await edit(one, "web");
+  await expectRepair(stack, changes);
+  const old = await one.sh("cat /etc/netfilter-lb/farms/web.rules");
+  await rewrite(stack, farms(4));
+  await stack.up();
+  await one.write("/etc/netfilter-lb/farms/web.rules", old, "600");
+  await one.sh("netfilter-lb restore");
+  await expectRepair(stack, changes);
+  expect(await one.sh("ls /etc/netfilter-lb/trials")).toBe("");
+  await stack.destroy();
+  expect(await leftovers(one)).toBe("");
+});
+
 describe("nftables", () => {
   const farms = (drift: Drift | undefined, more?: Partial<FarmData>, gateways?: Gateway[]) =>
     farmsOf("nftables", drift, more, gateways);
