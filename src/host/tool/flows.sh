@@ -163,7 +163,7 @@ forget_clients() {
         mark in left { keys = keys (keys == "" ? "" : ", ") substr($0, 1, at - 1); if (++count % 500 == 0) forget() }
         function forget() { if (keys != "") print "delete element " family " netfilter_lb " map " { " keys " }"; keys = "" }
         END { forget() }' role=left "$TMP/clients" role=map RS=, - >"$TMP/nft.clients"
-      [ -s "$TMP/nft.clients" ] && ! nft -f "$TMP/nft.clients" 2>/dev/null || break
+      [ -s "$TMP/nft.clients" ] && ! nft -f "$TMP/nft.clients" >/dev/null 2>&1 || break
     done
   done
 }

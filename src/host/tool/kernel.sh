@@ -130,7 +130,7 @@ survey() {
 }
 
 # look: what the kernel holds now, as $TMP/kernel.
-look() { sh -c "$LISTER" 2>/dev/null | kernel_text >"$TMP/kernel" 2>>"$TMP/words"; }
+look() { sh -c "$LISTER" 2>/dev/null | clean | kernel_text >"$TMP/kernel" 2>>"$TMP/words"; }
 
 # drift WANT [FARM]: loads WANT into an empty network namespace with the very same nft and iptables, lists there and
 # here, and writes what differs to $TMP/drift: "- OWNER object rule" is missing, "+ …" is extra. Returns 0 when there is
@@ -160,9 +160,13 @@ drift() {
     '"$LISTER" sh "$TMP/expected.nft" "$TMP/expected.ip" "$TMP/expected.ip6" "$TMP/sets.before" \
     >"$TMP/expected.list" 2>"$TMP/expected.said" || return 6
   # Each may fail for want of room, and two empty files would not differ.
-  kernel_text <"$TMP/expected.list" >"$TMP/expected.text" &&
+  clean <"$TMP/expected.list" | kernel_text >"$TMP/expected.text" 2>>"$TMP/expected.said" &&
     survey "$1" "$TMP/expected.text" "${2:-}" >"$TMP/expected" &&
     survey "$1" "$TMP/kernel" "${2:-}" >"$TMP/live" || return 6
+  # A program that lists nonsense lists it on both sides.
+  { ! grep -q '^add element' "$1" || grep -q '	add element' "$TMP/expected"; } &&
+    { ! grep -q '^:NFLB-' "$1" || grep -q '	:NFLB-' "$TMP/expected"; } ||
+    { echo "what was loaded there is not listed" >>"$TMP/expected.said"; return 6; }
   # One farm alone says nothing about the shared parts that only the others need.
   [ -z "${2:-}" ] || {
     awk -F '\t' 'NR == FNR { seen[$2] = 1; next } $1 != "base" || $2 in seen' "$TMP/expected" "$TMP/live" >"$TMP/live.2" &&

@@ -160,7 +160,7 @@ nft_plan() {
 # nft_run FILE…: one transaction of them all; what nft says is kept for the message.
 nft_run() {
   cat "$@" >"$TMP/nft.run" || return 1
-  [ ! -s "$TMP/nft.run" ] || { touched=1; nft -f "$TMP/nft.run" 2>>"$TMP/words"; }
+  [ ! -s "$TMP/nft.run" ] || { touched=1; nft -f "$TMP/nft.run" >/dev/null 2>>"$TMP/words"; }
 }
 
 # nft_steps: what nft_plan wrote, one commit after the other.
@@ -168,7 +168,7 @@ nft_steps() {
   for nft_step in 1 2 3 4 5; do
     [ -s "$TMP/nft.$nft_step" ] || continue
     touched=1
-    nft -f "$TMP/nft.$nft_step" 2>>"$TMP/words" || return 1
+    nft -f "$TMP/nft.$nft_step" >/dev/null 2>>"$TMP/words" || return 1
   done
 }
 
@@ -233,7 +233,7 @@ nft_settle() {
   fi
   for nft_family in ip ip6; do
     grep -qx $nft_family "$TMP/families" || ! grep -q "^table $nft_family netfilter_lb {" "$TMP/kernel" ||
-      nft delete table $nft_family netfilter_lb 2>>"$TMP/words" || return 1
+      nft delete table $nft_family netfilter_lb >/dev/null 2>>"$TMP/words" || return 1
   done
 }
 
@@ -244,6 +244,6 @@ nft_sweep() {
   stored >"$TMP/swept" &&
     awk '/^table ip6? netfilter_lb / { print $2 }' "$TMP/swept" >"$TMP/families" || return 0
   for nft_family in ip ip6; do
-    grep -qx $nft_family "$TMP/families" || nft delete table $nft_family netfilter_lb 2>/dev/null || :
+    grep -qx $nft_family "$TMP/families" || nft delete table $nft_family netfilter_lb >/dev/null 2>&1 || :
   done
 }

@@ -39,7 +39,7 @@ sets_plan() {
 }
 
 sets_before() {
-  [ ! -s "$TMP/sets.before" ] || { touched=1; ipset restore <"$TMP/sets.before" 2>>"$TMP/words"; }
+  [ ! -s "$TMP/sets.before" ] || { touched=1; ipset restore <"$TMP/sets.before" >/dev/null 2>>"$TMP/words"; }
 }
 
 # sets_after: a restore by nftables lets go of its sets a little later, hence the patience. One that another program uses stays.
@@ -47,7 +47,7 @@ sets_after() {
   while read -r sets_from sets_to sets_size; do
     ipset save "$sets_from" | sed -n "s/^add $sets_from /add $sets_to /p" | head -n "$sets_size" | ipset -exist restore 2>/dev/null || :
   done <"$TMP/sets.along"
-  if [ -s "$TMP/sets.after" ]; then ipset restore <"$TMP/sets.after" 2>>"$TMP/words" || return 1; fi
+  if [ -s "$TMP/sets.after" ]; then ipset restore <"$TMP/sets.after" >/dev/null 2>>"$TMP/words" || return 1; fi
   sets_tries=50
   while read -r sets_name; do
     until sets_words=$(ipset destroy "$sets_name" 2>&1); do

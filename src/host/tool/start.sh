@@ -98,14 +98,19 @@ need() {
   command -v "$1" >/dev/null 2>&1 || fail 6 "$1 is not installed here: install the package $2 and run this again"
 }
 
-# words: what nft or iptables said, on one line, and nothing that a terminal would obey.
+# clean: text of others without what a terminal would obey, and awks take in different ways.
+clean() { tr -c '\11\12\40-\176' '?'; }
+
+# words [FILE]: what nft or iptables said, on one line.
 words() {
-  awk '/^[[:space:]~^]*$/ || /^Try / { next } { sub(/^\/[^ ]*: /, ""); gsub(/[[:space:]]+/, " "); gsub(/[^ -~]/, "?"); text = text (text == "" ? "" : " / ") $0 }
-    END { print substr(text, 1, 400) }' "$TMP/words"
+  clean <"${1:-$TMP/words}" | awk '/^[[:space:]~^]*$/ || /^Try / { next }
+    { sub(/^\/[^ ]*: /, ""); gsub(/[[:space:]]+/, " "); text = text (text == "" ? "" : " / ") $0 }
+    END { print substr(text, 1, 400) }'
 }
 
 # words_or_room: where neither said anything, it was the shell that could not go on.
 words_or_room() {
   words_said=$(words)
-  echo "${words_said:-is there room in /run, and memory?}"
+  # Not echo, which obeys backslashes.
+  printf '%s\n' "${words_said:-is there room in /run, and memory?}"
 }

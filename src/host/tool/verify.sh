@@ -149,7 +149,7 @@ command_verify() {
   compare "$farm"
   verify_kernel=$? verify_said=''
   [ "$verify_kernel" -lt 2 ] || {
-    verify_said=$(head -n 1 "$TMP/expected.said" 2>/dev/null)
+    verify_said=$(words "$TMP/expected.said" 2>/dev/null)
     verify_said="cannot load the stored sets into an empty network namespace: ${verify_said:-is there room in /run?}"
     : >"$TMP/drift"
   }
