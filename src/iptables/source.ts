@@ -18,7 +18,7 @@ export function sources(plan: Plan, pool: Pool): IptRule[] {
 }
 
 /** Whose address is changed, a rule for each: everybody's, or with `auto` that of clients that would reach a backend past the gateway. */
-export function sourceMatches({ sourceNat }: Plan, { localNetworks, family }: Pool): IptMatch[][] {
+function sourceMatches({ sourceNat }: Plan, { localNetworks, family }: Pool): IptMatch[][] {
   if (sourceNat.kind !== "auto") return [[]];
   return localNetworks.map((text) => {
     const network = matchedNetwork(text, family);

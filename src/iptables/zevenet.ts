@@ -5,7 +5,7 @@ import { checksSyn, NOT_SYN, REJECTED } from "./admission";
 import { isRefused } from "./guard";
 import type { IptMatch, IptRule, IptTable } from "./ruleset";
 import { dispatch, translated } from "./service";
-import { sourceMatches, sourceTarget } from "./source";
+import { sources, sourceTarget } from "./source";
 import { dnats } from "./translate";
 
 /**
@@ -107,8 +107,12 @@ function candidates(plan: Plan, { chosen, total }: Pool): { backend: PlannedBack
   }
 }
 
-/** SNAT by mark: a chain for each address that backends shall see, with a rule for each backend. */
+/**
+ * SNAT by mark: a chain for each address that backends shall see, with a rule for each backend. With `auto` no mark is asked, since
+ * the way to such a chain and a client's network do not fit into one line.
+ */
 function lowerSources(plan: Plan, pool: Pool): { chains: string[]; rules: IptRule[] } {
+  if (plan.sourceNat.kind === "auto") return { chains: [], rules: sources(plan, pool) };
   const chains = new Map<string, string>();
   const own: IptRule[] = [];
   const jumps = pool.services.flatMap((service): IptRule[] => {
@@ -123,11 +127,7 @@ function lowerSources(plan: Plan, pool: Pool): { chains: string[]; rules: IptRul
         own.push({ chain: { own: chain }, matches: [{ kind: "mark", mark, mask: plan.markMask }], target });
     }
     const to = chain;
-    return sourceMatches(plan, pool).map((matches) => ({
-      chain: "POSTROUTING",
-      matches: [...matches, ...translated(service)],
-      target: { kind: "goto", to },
-    }));
+    return [{ chain: "POSTROUTING", matches: translated(service), target: { kind: "goto", to } }];
   });
   return { chains: [...chains.values()], rules: [...own, ...jumps] };
 }

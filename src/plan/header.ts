@@ -7,8 +7,8 @@ import type { Plan, PlannedBackend, Pool } from "./plan";
 export const RULE_SET_VERSION = 1;
 
 /**
- * Longest line of a rule set: `pulumi preview --diff` cuts a longer one. Only iptables lines with an IPv6 address of full
- * length, a source network or a rate may be longer; what is cut there is the target, and of a rate its expiry.
+ * Longest line of a rule set: `pulumi preview --diff` cuts a longer one. Only iptables lines with two IPv6
+ * addresses (a source network and the service's) or a rate may be longer; what is cut there is the target, and of a rate its expiry.
  */
 export const LINE_LENGTH = 150;
 

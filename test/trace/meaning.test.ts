@@ -170,11 +170,11 @@ describe("the text", () => {
         const lines = compile(name, spec, target).ruleSet.split("\n");
         expect(lines.pop()).toBe("");
         for (const line of lines) {
-          // Only a source network beside the service may take it further, or the options of a rate that iptables prints.
-          // What a preview cuts off then is the target's name, and of a rate its expiry, which follows from the rest.
+          // Only two IPv6 addresses in one line may take it further, or the options of a rate that iptables prints. What a
+          // preview cuts off then is the target, and of a rate its expiry, which follows from the rest.
           if (line.length > 150)
             expect(line.slice(0, 150)).toMatch(
-              /^-A NFLB-(POSTROUTING -s \S+ .*--ctorigdst \S+ .*-[gj]|\S+ -m hashlimit .*--hashlimit-name \S+) /,
+              /^-A NFLB-(POSTROUTING -s \S+:\S+ .*--ctorigdst \S+:\S+ .*-[gj]|\S+ -m hashlimit .*--hashlimit-name \S+) /,
             );
           expect(line).toMatch(/\S$/);
         }
