@@ -71,6 +71,12 @@ export interface GatewayArgs {
   sudo?: boolean;
   /** @default "managed" */
   tool?: Tool;
+  /**
+   * Forward only connections that farms (or other DNAT rules of the machine) translate, and drop everything else that would be forwarded, INVALID
+   * packets and the backends' own connections through this gateway included.
+   * @default true for each address family that this machine did not forward before its first farm, false where it did
+   */
+  lockForward?: pulumi.Input<boolean>;
   /** The bits of a connection mark that farms may use; the others are kept. @default 0xffffffff */
   markMask?: pulumi.Input<number>;
   /**

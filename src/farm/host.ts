@@ -42,7 +42,14 @@ export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.Cust
       {
         connection: connectionOf(gateway.connection),
         create: withRepairs(gateway, (repairEvery) =>
-          (managed ? installCommand : prepareCommand)(owner, { ...call, repairEvery }),
+          pulumi.output(gateway.lockForward).apply((lockForward) =>
+            (managed ? installCommand : prepareCommand)(owner, {
+              ...call,
+              repairEvery,
+              dataPlane: gateway.dataPlane,
+              lockForward,
+            }),
+          ),
         ),
         ...(managed && { stdin: toolText() }),
         delete: retireCommand(owner, { ...call, uninstall: managed }),
@@ -59,7 +66,7 @@ export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.Cust
 /** @throws RunError (in the preview, where the number comes from another resource) for one that is not right */
 function withRepairs(
   { name, repairEverySeconds }: NamedGateway,
-  create: (repairEvery: number | undefined) => string,
+  create: (repairEvery: number | undefined) => pulumi.Output<string>,
 ): pulumi.Input<string> {
   if (repairEverySeconds === undefined || typeof repairEverySeconds === "number")
     return create(repairEverySeconds);

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { RULE_SET_VERSION } from "../plan/header";
+import type { DataPlane } from "../spec/types";
 import { toolText } from "./tool";
 
 /** The shell commands that call the tool on a gateway. Each is one line; what it is given comes on standard input. */
@@ -25,6 +26,10 @@ export interface CallOptions {
 export interface PrepareOptions extends CallOptions {
   /** Seconds between two looks whether something was flushed; left out: none. */
   repairEvery?: number | undefined;
+  /** Whose rules hold the lock on what is forwarded. */
+  dataPlane: DataPlane;
+  /** Forward nothing but what farms translate. @default on where nobody forwarded before */
+  lockForward?: boolean | undefined;
 }
 
 /** Installs the tool, which arrives on standard input, and prepares the machine. */
@@ -52,9 +57,10 @@ export function prepareCommand(owner: Owner, options: PrepareOptions): string {
   return `sh -c '${steps.join("; ")}'`;
 }
 
-function prepare(owner: Owner, { repairEvery }: PrepareOptions): string {
+function prepare(owner: Owner, { dataPlane, lockForward, repairEvery }: PrepareOptions): string {
+  const lock = lockForward === undefined ? "" : ` --lock-forward ${lockForward ? "on" : "off"}`;
   const every = repairEvery === undefined ? "" : ` --repair-every ${repairEvery}`;
-  return `${TOOL} prepare --owner ${stamp(owner)} --version ${RULE_SET_VERSION}${every}`;
+  return `${TOOL} prepare --owner ${stamp(owner)} --version ${RULE_SET_VERSION} --plane ${dataPlane}${lock}${every}`;
 }
 
 /** Takes what is left of this stack off the machine. @param uninstall the tool too, when no other stack is there */

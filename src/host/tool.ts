@@ -17,6 +17,7 @@ const CHAPTERS = [
   "kernel",
   "change",
   "flows",
+  "forward",
   "machine",
   "trial",
   "commands",

@@ -267,6 +267,7 @@ const gateway = object({
   name: plain(leaf(gatewayNameProblem).optional()),
   connection: required("give host, user, a key and hostKey", z.union([connection, z.undefined()])),
   sudo: plain(flag.optional()),
+  lockForward: flag.optional(),
   tool: plain(oneOf({ managed: "managed", preinstalled: "preinstalled" }).optional()),
   gone: plain(flag.optional()),
   repairEverySeconds: repairEverySeconds.optional(),

@@ -126,9 +126,24 @@ describe("the tool", () => {
     const { create, delete: retire, stdin } = inputsOf(made, "netfilter-lb-edge-1");
     expect(stdin).toBeUndefined();
     expect(create).toContain(
-      "said=$(/usr/local/sbin/netfilter-lb prepare --owner project/stack/edge-1 --version 1) ",
+      "said=$(/usr/local/sbin/netfilter-lb prepare --owner project/stack/edge-1 --version 1 --plane nftables) ",
     );
     expect(retire).not.toContain("--uninstall");
+  });
+});
+
+describe("the lock on what is forwarded", () => {
+  test.each([
+    ["on", true, "--plane nftables --lock-forward on"],
+    ["as another resource says", pulumi.output(true), "--plane nftables --lock-forward on"],
+    ["off", false, "--plane nftables --lock-forward off"],
+    ["left to the gateway", undefined, "--plane nftables"],
+  ])("is %s", async (_, lockForward, options) => {
+    for (const tool of ["managed", "preinstalled"] as const) {
+      const gateway = { ...EDGE, tool, ...(lockForward !== undefined && { lockForward }) };
+      const made = await run(() => farm("web", { gateways: [gateway] }));
+      expect(inputsOf(made, "netfilter-lb-edge-1").create).toMatch(new RegExp(`--version 1 ${options}[')]`));
+    }
   });
 });
 

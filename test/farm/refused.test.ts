@@ -132,7 +132,7 @@ describe("plain values, at the constructor", () => {
     [
       "something else for a gateway",
       { gateways: [null as never, EDGE] },
-      "gateways[0]: is not an object; its fields are dataPlane, layout, interface, markMask, name, connection, sudo, tool, gone, repairEverySeconds, capacity",
+      "gateways[0]: is not an object; its fields are dataPlane, layout, interface, markMask, name, connection, sudo, lockForward, tool, gone, repairEverySeconds, capacity",
     ],
   ])("%s", async (_, fields, problem) => {
     expect(await refusal(() => farm("web", fields))).toBe(`farm web: 1 problem\n  ${problem}`);

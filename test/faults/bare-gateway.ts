@@ -67,7 +67,7 @@ export class BareGateway {
       new: { plane, services: SERVICES, backends: addresses(1), masquerade: true },
     });
     await machine.sh(FOREIGN);
-    await machine.tool(["prepare", "--owner", OWNER]);
+    await machine.tool(["prepare", "--owner", OWNER, "--plane", plane.split(" ")[0] ?? ""]);
     await gateway.noteForeign();
     for (const which of ["old", "new", "old"] as const) {
       const began = performance.now();

@@ -239,7 +239,9 @@ fault(57, "", async () => {
 
   const owner = { project: "shop", stack: "prod", gateway: "edge-1" };
   const install = () =>
-    machine.running.run(["sh", "-c", installCommand(owner, { sudo: false })], { input: toolText() });
+    machine.running.run(["sh", "-c", installCommand(owner, { sudo: false, dataPlane: "nftables" })], {
+      input: toolText(),
+    });
   await machine.sh("ln -sfn /etc/precious /usr/local/sbin/netfilter-lb");
   expect(await install()).toMatchObject({ code: 0 });
   expect(await machine.sh("cat /usr/local/sbin/netfilter-lb")).toBe(toolText());

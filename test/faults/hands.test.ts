@@ -113,7 +113,7 @@ describe.each([NFTABLES, LEGACY])("where iptables is iptables-$iptables", ({ ipt
         const gateway = await Machine.start({ iptables });
         machine = gateway;
         await gateway.sh(FOREIGN);
-        await gateway.tool(["prepare", "--owner", OWNER]);
+        await gateway.tool(["prepare", "--owner", OWNER, "--lock-forward", "off"]);
         const foreign = foreignOf(await gateway.rules());
         const services = [SERVICE, "203.0.113.10 tcp 8000-8080", "203.0.113.11 all -", "2001:db8::10 udp 53"];
         const apply = (plane: Plane) => gateway.apply("web", ruleSet({ plane, services, masquerade: true }));

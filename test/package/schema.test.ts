@@ -82,6 +82,7 @@ describe("nested arguments", () => {
         "gone",
         "interface",
         "layout",
+        "lockForward",
         "markMask",
         "name",
         "repairEverySeconds",

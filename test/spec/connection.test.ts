@@ -99,6 +99,7 @@ describe("a gateway", () => {
       'name: "../edge" is not a name; use letters, digits, "-", ".", "_" and ":", a letter or digit first and last',
     ],
     ["an unknown tool", { tool: "ansible" }, 'tool: "ansible" is not one of managed, preinstalled'],
+    ["a lock in text", { lockForward: "on" }, 'lockForward: "on" is neither true nor false'],
     ["sudo in text", { sudo: "yes" }, 'sudo: "yes" is neither true nor false'],
   ])("%s", (_, fields, problem) => {
     const gateways = [{ connection: CONNECTION, dataPlane: "nftables", ...fields }];

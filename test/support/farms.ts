@@ -1,6 +1,6 @@
 /** Farms on a gateway of the lab by the tool alone, without engine and SSH: for tests of what the rules do. */
 
-import { compile, type FarmSpec, type TargetSpec } from "../../src/core";
+import { compile, type DataPlane, type FarmSpec, type TargetSpec } from "../../src/core";
 import {
   applyCommand,
   installCommand,
@@ -17,8 +17,12 @@ export function ownerOf(gateway: Gateway): Owner {
   return { project: "lab", stack: "test", gateway: gateway.name };
 }
 
-export async function installTool(gateway: Gateway): Promise<void> {
-  await gateway.sh(installCommand(ownerOf(gateway), OPTIONS), { input: toolText() });
+/** The tool on the gateway, which is ready for farms. @param prepare whose rules hold the lock on what is forwarded, and whether there is one */
+export async function installTool(
+  gateway: Gateway,
+  prepare: { dataPlane: DataPlane; lockForward?: boolean } = { dataPlane: "nftables" },
+): Promise<void> {
+  await gateway.sh(installCommand(ownerOf(gateway), { ...OPTIONS, ...prepare }), { input: toolText() });
 }
 
 /** @returns what the tool said */

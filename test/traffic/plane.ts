@@ -54,7 +54,7 @@ export async function startPlanes(
     gateways: ways.map(({ label, iptables }) => ({ name: label, iptables })),
     backends: options.backends,
   });
-  for (const { label } of ways) await installTool(lab.gateway(label));
+  for (const { label, target } of ways) await installTool(lab.gateway(label), target);
   await lab.backends.serve(options.serve);
   return {
     planes: ways.map(({ label, target }) => new Plane(label, target, () => lab)),

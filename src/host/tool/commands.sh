@@ -9,12 +9,17 @@ command_prepare() {
   lock "prepare"
   state_folders
   known_sets
+  lock_file=$(stack_file "$owner") lock_anew=1
+  prepare_other=$(asked_by_others "$lock_file")
+  case $lock_wish-$prepare_other in
+    on-off* | off-on*)
+      fail 3 "$owner asks for --lock-forward $lock_wish and ${prepare_other#* } for ${prepare_other%% *}: a gateway has one answer" ;;
+  esac
   forward net.ipv4.ip_forward
   install_unit
-  prepare_file=$(stack_file "$owner")
-  [ -f "$prepare_file" ] && [ ! -L "$prepare_file" ] || {
-    place "$prepare_file" echo "$owner" || fail 1 "cannot write $prepare_file: is /etc writable, and is there room?"
-  }
+  { echo "$owner"; [ -z "$lock_wish" ] || echo "lock-forward $lock_wish"; } >"$TMP/stack"
+  [ ! -L "$lock_file" ] && cmp -s "$TMP/stack" "$lock_file" 2>/dev/null || place "$lock_file" cat "$TMP/stack" ||
+    fail 1 "cannot write $lock_file: is /etc writable, and is there room?"
   repair_every "$owner" "$repair_every"
   say "prepared for $owner"
 }
@@ -125,6 +130,8 @@ apply_set() {
   old=$FARMS/$farm.rules
   [ -f "$old" ] || old=$TMP/none
   need_planes "$old" "$TMP/set"
+  # What a helper expects is opened in FORWARD as well.
+  ! grep -q '^	ct helper ' "$old" "$TMP/set" || look_forward=1
   [ -z "$ipv6" ] || forward net.ipv6.conf.all.forwarding
   [ -z "$repair" ] || mend_machine
   # Only a set that changes something has anything to go back to.
@@ -159,6 +166,7 @@ apply_set() {
   forget_leaving
   say "applied: farm $farm"
   uncut "$TMP/set"
+  [ -z "$leaving" ] || leave_ipv6
   [ -z "$look_forward" ] || foreign_drops
 }
 
@@ -206,6 +214,7 @@ take_away() {
   forget_trials "$owner" $changed
   nft_sweep
   forget_leaving
+  leave_ipv6
   uncut "$TMP/old"
 }
 
@@ -246,11 +255,12 @@ command_retire() {
   rm -f "$(stack_file "$owner")" || fail 1 "cannot remove $(stack_file "$owner"): is /etc writable?"
   repair_every "$owner" ''
   for retire_other in "$STACKS"/* "$FARMS"/*.rules; do
-    [ ! -e "$retire_other" ] || { say "retired: $owner; others still use this gateway"; return; }
+    [ ! -e "$retire_other" ] || { lock_forward; say "retired: $owner; others still use this gateway"; return; }
   done
+  sysctls_back
+  rm -f "$FORWARD" || fail 1 "cannot remove $FORWARD: is /etc writable?"
   : >"$TMP/want"
   settle "$TMP/want" || fail 1 "cannot take away the shared rules: $(words)"
-  sysctls_back
   remove_unit
   rm -rf "$STATE" || fail 1 "cannot remove $STATE: is /etc writable?"
   say "retired: $owner; the gateway is as it was before"
@@ -278,6 +288,7 @@ bring_back() {
   ipt_clear_strays
   awk '/^# service / { print $3, $4, $5 }' "$TMP/want" >"$TMP/fresh"
   forget_flows "$TMP/fresh"
+  settled=1
   # Last: a kernel that starts without IPv6 gets its farms all the same, and no packet is forwarded before its rules.
   [ ! -f "$SYSCTL_OLD" ] || while read -r restore_key _; do forward "$restore_key"; done <"$SYSCTL_OLD"
 }

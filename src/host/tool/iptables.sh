@@ -10,7 +10,17 @@ ipt() { case $1 in ip) echo "iptables$ipt_variant${2:-}" ;; *) echo "ip6tables$i
 #   zevenet: a mark must find its translation at every moment, so nat first learns the new marks and keeps the old.
 # On an nftables gateway whose FORWARD drops, an accept in another table ends nothing: it must stand in FORWARD itself.
 ipt_plan() {
-  awk -v family="$1" "$AWK_SERVICE"'
+  ipt_locked=
+  ! locked "$1" iptables || ipt_locked=1
+  awk -v family="$1" -v locked="$ipt_locked" "$AWK_SERVICE"'
+  BEGIN {
+    gate = "-A NFLB-FORWARD "
+    # A translated packet has nothing to fear from the guards. The data connection that a backend opens (active ftp) keeps its
+    # destination; expected it is, and its source is translated.
+    pass = gate "-m conntrack --ctstate DNAT -j RETURN"
+    expected = gate "-m conntrack --ctstate SNAT --ctstatus EXPECTED -j RETURN"
+    stop = gate "-j DROP"
+  }
   function is_shared(chain) { return chain ~ /^NFLB-[A-Z]+$/ }
   function add(table, chain, line) { want[table, chain, line] = 1; new_line[table, chain, ++new_count[table, chain]] = line }
   function add_once(table, chain, line) { if (!((table, chain, line) in want)) add(table, chain, line) }
@@ -18,15 +28,26 @@ ipt_plan() {
     split(service, w, " ")
     if ((w[1] ~ /:/ ? "ip6" : "ip") != family) return
     sub(/-/, ":", w[3])
-    add_once("filter", "NFLB-FORWARD", "-A NFLB-FORWARD" (w[2] == "all" ? "" : " -p " w[2]) \
-      " -m conntrack --ctstate DNAT --ctorigdst " w[1] (w[3] == ":" || w[3] == "0:65535" ? "" : " --ctorigdstport " w[3]) " -j ACCEPT")
+    add_once("filter", "NFLB-FORWARD", gate (w[2] == "all" ? "" : "-p " w[2] " ") \
+      "-m conntrack --ctstate DNAT --ctorigdst " w[1] (w[3] == ":" || w[3] == "0:65535" ? "" : " --ctorigdstport " w[3]) " -j ACCEPT")
   }
+  # The data connections that a helper of the service expects.
+  function opened_expected(service,    w) {
+    split(service, w, " ")
+    if ((w[1] ~ /:/ ? "ip6" : "ip") != family) return
+    add_once("filter", "NFLB-FORWARD", gate "-m conntrack --ctorigdst " w[1] " --ctstatus EXPECTED -m comment --comment " w[2] "_" w[3] " -j ACCEPT")
+    add_once("filter", "NFLB-FORWARD", gate "-m conntrack --ctrepldst " w[1] " --ctstatus EXPECTED -m comment --comment " w[2] "_" w[3] " -j ACCEPT")
+  }
+  /^# farm / { services = 0 }
+  plane == "nftables" && /^\tct helper [^ ]*\./ && role != "old" && closed { for (i = 1; i <= services; i++) opened_expected(service_of[i]) }
   /^# data-plane / { plane = $3; section = ""; if ($4 == "zevenet" && role != "rest") zevenet = 1; next }
-  /^# service / { if (plane == "nftables" && role != "old" && closed) opened($3 " " $4 " " $5); next }
+  /^# service / { service_of[++services] = $3 " " $4 " " $5; if (plane == "nftables" && role != "old" && closed) opened(service_of[services]); next }
   /^# ip6?$/ { section = $2; next }
   plane == "nftables" { next }
   /^\*/ { table = substr($1, 2); next }
   section != family { next }
+  # The gate is our own, and made anew.
+  table == "mangle" && ($0 == pass || $0 == expected || $0 == stop) { next }
   role == "hooks" {
     if (table == "filter" && ($0 ~ /^(:|-P )FORWARD DROP/ || $0 ~ /^-A FORWARD .*-j (DROP|REJECT)/)) closed = 1
     if ($1 == "-A") {
@@ -52,17 +73,23 @@ ipt_plan() {
       line = new_line[table, chain, i]
       if (!final && is_shared(chain)) sub(/ -g /, " -j ", line)
       emit(line)
+      # What nat chose to refuse has an answer to come in filter.
+      if (locked && table == "mangle" && chain == "NFLB-FORWARD" && sub(/ -m mark ! --mark [^ ]+ -j DROP$/, " -j RETURN", line)) emit(line)
     }
     for (i = 1; i <= old_count[table, chain] && !final; i++)
       if (!((table, chain, old_line[table, chain, i]) in want)) emit(old_line[table, chain, i])
   }
   # A shared chain and the jump to it, which is the first rule of its hook. A chain without a line goes.
-  function shared_block(table, hook, final,    chain, lines) {
+  function shared_block(table, hook, final,    chain, lines, gated) {
     chain = "NFLB-" hook
-    lines = new_count[table, chain] + (final ? 0 : old_count[table, chain])
+    gated = table == "mangle" && hook == "FORWARD"
+    lines = new_count[table, chain] + (final ? 0 : old_count[table, chain]) + (gated && locked)
     if (!lines && !(final && (had[table, chain] || jumps[table, hook]))) return
     emit(":" chain " - [0:0]")
+    if (gated && lines) emit(pass)
+    if (gated && locked) emit(expected)
     fill(table, chain, final)
+    if (gated && locked) emit(stop)
     if (lines && jumps[table, hook] == 1 && first[table, hook]) return
     for (; jumps[table, hook] > 0; jumps[table, hook]--) emit("-D " hook " -j " chain)
     if (!lines) { emit("-X " chain); return }
@@ -114,11 +141,13 @@ ipt_plan() {
 ipt_hooks() {
   ipt_command=$(ipt "$1")
   printf '# data-plane iptables\n# %s\n' "$1"
-  awk -v family="$1" '
+  ipt_locked=
+  ! locked "$1" iptables || ipt_locked=1
+  awk -v family="$1" -v locked="$ipt_locked" '
     function hang(chain) { if (!seen[chain]++) print chain }
     /^# ip6?$/ { section = $2 } /^# data-plane / { section = "" } /^\*/ { table = substr($1, 2) }
     section == family && /^-A NFLB-[A-Z]+ / { hang(table " " substr($2, 6)) }
-    END { hang("filter FORWARD") }' "$2" "$3" "$4" >"$TMP/hooked" || return 1
+    END { hang("filter FORWARD"); if (locked) hang("mangle FORWARD") }' "$2" "$3" "$4" >"$TMP/hooked" || return 1
   while read -r ipt_table ipt_chain; do
     echo "*$ipt_table"
     ipt_rules=$("$ipt_command" -w 10 -t "$ipt_table" -S "$ipt_chain") || return 1
@@ -151,7 +180,10 @@ ipt_words() {
   { print }' role=text "$1" role=said "$TMP/ipt.said"
 }
 
-# forward_matters FAMILY: does iptables' FORWARD drop, or does it still hold a jump of ours? The legacy command is not
+# A line of FORWARD that drops, or our jump in it.
+IPT_DROPS='^-P FORWARD DROP|-j (DROP|REJECT|NFLB-FORWARD)'
+
+# forward_matters FAMILY PATTERN: whether iptables' FORWARD has a line of this kind. The legacy command is not
 # asked where its table is not loaded, because asking loads it.
 forward_matters() {
   forward_command=$(ipt "$1")
@@ -159,7 +191,7 @@ forward_matters() {
   case $("$forward_command" -V 2>/dev/null) in
     *legacy*) grep -qsx filter "/proc/net/${1}_tables_names" || return 1 ;;
   esac
-  "$forward_command" -w 10 -S FORWARD 2>/dev/null | grep -qE '^-P FORWARD DROP|-j (DROP|REJECT|NFLB-FORWARD)'
+  "$forward_command" -w 10 -S FORWARD 2>/dev/null | grep -qE -e "$2"
 }
 
 # ipt_change OLD NEW: for each family that is touched, one restore. $changed: the farms that REST is without.
@@ -169,7 +201,7 @@ ipt_change() {
     case "$planes " in
       *" $ipt_family "*) ;;
       # A farm that lost its services of a family to another still has its chains there.
-      *) grep -qx "# $ipt_family" "$1" "$2" || { [ -n "$look_forward" ] && forward_matters "$ipt_family"; } || continue ;;
+      *) grep -qx "# $ipt_family" "$1" "$2" || { [ -n "$look_forward" ] && forward_matters "$ipt_family" "$IPT_DROPS"; } || continue ;;
     esac
     # shellcheck disable=SC2086 # a list of names without blanks
     stored $changed >"$TMP/rest" || return 1

@@ -27,7 +27,7 @@ for family in ip ip6; do
   [ -n "$table" ] || continue
   printf "%s\n" "$table"
   names=$(printf "%s\n" "$table" | sed -n -e "s/^.\(map [a-z_]*\) {$/\1/p" -e "s/^.\(set [a-z_]*\) {$/\1/p") || echo "! sed"
-  printf "%s\n" "$names" | while read -r kind name; do
+  [ -z "$names" ] || printf "%s\n" "$names" | while read -r kind name; do
     nft -s list $kind $family netfilter_lb $name || broke_off nft list $kind $family netfilter_lb $name
   done
 done
@@ -144,6 +144,7 @@ drift() {
   nft_plan "$TMP/none" "$1" || return 6
   while read -r drift_family; do
     nft_maps "$drift_family" "$1" "$TMP/kernel" | nft_base "$drift_family"
+    ! locked "$drift_family" nftables || nft_lock "$drift_family"
   done <"$TMP/families" >"$TMP/expected.base"
   cat "$TMP/expected.base" "$TMP/nft.1" "$TMP/nft.2" "$TMP/nft.3" >"$TMP/expected.nft" || return 6
   # The policy of FORWARD decides about our accepts, so the empty kernel must be told of it; our jumps must not.
@@ -181,10 +182,10 @@ drift() {
 settle() {
   look || return 1
   : >"$TMP/drift"
-  if grep -q '^add element\|^:NFLB-\|^create ' "$TMP/kernel"; then
+  if grep -q '^table \|^:NFLB-\|^create ' "$TMP/kernel"; then
     drift "$1" && return 0
     look || return 1
-  elif ! grep -q '^# data-plane' "$1" && ! grep -q '^table ' "$TMP/kernel"; then
+  elif ! grep -q '^# data-plane' "$1" && ! grep -qs ' on ' "$FORWARD"; then
     return 0
   fi
   if command -v nft >/dev/null 2>&1; then nft_settle "$1" || return 1; fi

@@ -1,36 +1,4 @@
-# ------------------------------------------------------------------------------------------- sysctls, boot unit, stacks
-
-# forward KEY: turn forwarding on now and for the next boot; the value from before us is remembered once.
-forward() {
-  forward_path=/proc/sys/$(echo "$1" | tr . /)
-  # cat, since read takes a byte at a time and a sysctl ends after its first.
-  forward_value=$(cat "$forward_path" 2>/dev/null) || fail 6 "this kernel has no $1: is the address family switched off?"
-  if ! grep -qs "^$1 " "$SYSCTL_OLD"; then
-    { cat "$SYSCTL_OLD" 2>/dev/null; echo "$1 $forward_value"; } >"$TMP/sysctl"
-    place "$SYSCTL_OLD" cat "$TMP/sysctl" || fail 1 "cannot write $SYSCTL_OLD: is /etc writable, and is there room?"
-  fi
-  { echo "# Written by netfilter-lb, which takes it away again."; awk '{ print $1 " = 1" }' "$SYSCTL_OLD"; } >"$TMP/sysctl"
-  if ! cmp -s "$TMP/sysctl" "$SYSCTL_FILE" 2>/dev/null; then
-    [ -d "${SYSCTL_FILE%/*}" ] || mkdir -m 755 "${SYSCTL_FILE%/*}"
-    place "$SYSCTL_FILE" cat "$TMP/sysctl" || fail 1 "cannot write $SYSCTL_FILE: is /etc writable?"
-    chmod 644 "$SYSCTL_FILE"
-  fi
-  [ "$forward_value" != 1 ] || return 0
-  echo 1 2>/dev/null >"$forward_path" || fail 1 "cannot set $1 to 1: is /proc/sys read-only?"
-  # With forwarding on, the kernel stops to heed router advertisements unless accept_ra is 2.
-  case $1 in net.ipv6.*)
-    ! ip -6 route show default 2>/dev/null | grep -q 'proto ra' ||
-      say "note: the IPv6 default route comes from router advertisements; set accept_ra=2 on its interface to keep it" ;;
-  esac
-}
-
-sysctls_back() {
-  [ -f "$SYSCTL_OLD" ] || return 0
-  while read -r back_key back_value; do
-    echo "$back_value" 2>/dev/null >"/proc/sys/$(echo "$back_key" | tr . /)" || warn "cannot give $back_key its old value $back_value back"
-  done <"$SYSCTL_OLD"
-  rm -f "$SYSCTL_FILE"
-}
+# --------------------------------------------------------------------------------------------------- boot unit, stacks
 
 # boot_unit: before network-pre.target, so that no packet is forwarded before its rules are there. That place is early
 # boot, hence no default dependencies (they would make a circle with cloud-init and ifupdown). After whatever loads

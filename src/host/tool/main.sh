@@ -1,12 +1,13 @@
 # --------------------------------------------------------------------------------------------------------- command line
 
 parse() {
-  owner='' length='' sha256='' ssh='' version='' farm='' json='' uninstall='' confirm='' repair='' repair_every='' to=''
+  owner='' length='' sha256='' ssh='' version='' farm='' json='' uninstall='' confirm='' repair='' repair_every='' to='' plane='' lock_wish=''
   while [ $# -gt 0 ]; do
     case $1 in
       --json) json=1; shift; continue ;;
       --uninstall) uninstall=1; shift; continue ;;
-      --owner | --length | --sha256 | --ssh | --version | --confirm | --within | --repair | --repair-every | --to)
+      --owner | --length | --sha256 | --ssh | --version | --confirm | --within | --repair | --repair-every | --to | \
+        --plane | --lock-forward)
         [ $# -gt 1 ] || fail 2 "$1 wants a value: see netfilter-lb help" ;;
       -*) fail 2 "unknown option $1: see netfilter-lb help" ;;
       *) [ -z "$farm" ] || fail 2 "one farm at a time, not \"$farm\" and \"$1\""; farm=$1; shift; continue ;;
@@ -15,6 +16,7 @@ parse() {
       --owner) owner=$2 ;; --length) length=$2 ;; --sha256) sha256=$2 ;; --ssh) ssh=$2 ;; --version) version=$2 ;;
       --confirm | --within) confirm=$2; [ -n "$confirm" ] || fail 2 "$1 wants a number of seconds" ;;
       --repair) repair=$2 ;; --repair-every) repair_every=$2 ;; --to) to=$2 ;;
+      --plane) plane=$2 ;; --lock-forward) lock_wish=$2 ;;
     esac
     shift 2
   done
@@ -29,6 +31,8 @@ parse() {
   is_owner "$to"
   case $version in *[!0-9]*) fail 2 "--version wants a number, not \"$version\"" ;; esac
   case $confirm in *[!0-9]* | 0* | ?????*) fail 2 "a set is on trial for 1 to 9999 seconds, not \"$confirm\"" ;; esac
+  case $plane in '' | nftables | iptables) ;; *) fail 2 "--plane is nftables or iptables, not \"$plane\"" ;; esac
+  case $lock_wish in '' | on | off) ;; *) fail 2 "--lock-forward is on or off, not \"$lock_wish\"" ;; esac
   case $repair in *[!0-9a-f]*) fail 2 "--repair wants hex digits, not \"$repair\"" ;; esac
   case $repair_every in
     '') ;;

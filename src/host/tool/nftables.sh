@@ -60,6 +60,19 @@ nft_base() {
   }'
 }
 
+# nft_lock FAMILY: only what DNAT translated is forwarded, both ways, ICMP errors about it included. The data connection that a
+# backend opens (active ftp) keeps its destination; expected it is, and its source is translated.
+nft_lock() {
+  cat <<EOF
+add table $1 netfilter_lb
+add chain $1 netfilter_lb forward { type filter hook forward priority -150; policy accept; }
+flush chain $1 netfilter_lb forward
+add rule $1 netfilter_lb forward ct status dnat accept
+add rule $1 netfilter_lb forward ct status expected ct status snat accept
+add rule $1 netfilter_lb forward drop
+EOF
+}
+
 # A farm's own map, set or helper, in a table of a rule set or of the kernel's text: how commands name it, "map ip
 # netfilter_lb web.affinity.source.65536". The objects of the shared table have no dot.
 AWK_OBJECT='
@@ -154,7 +167,9 @@ nft_plan() {
     for (id in old) if (map(id) ~ /guarded/ && !(id in new)) print element("delete", id) > clear
     # Until a guard can come, the translation keeps its packets away.
     for (id in new) if (map(id) ~ /guarded/ && !(id in old)) print element("add", id) > (meets(id, leaving) ? clear : build)
-  }' role=old "$1" role=new "$2"
+  }' role=old "$1" role=new "$2" || return 1
+  locked_families nftables >>"$TMP/families"
+  sort -u -o "$TMP/families" "$TMP/families"
 }
 
 # nft_run FILE…: one transaction of them all; what nft says is kept for the message.
@@ -199,10 +214,19 @@ nft_twin() {
 nft_settle() {
   : >"$TMP/base"
   nft_plan "$TMP/kernel" "$1" || return 1
+  awk '/^table / { family = $2 } /^\tchain forward \{/ { print family }' "$TMP/kernel" >"$TMP/locks"
   while read -r nft_family; do
     nft_maps "$nft_family" "$TMP/kernel" >"$TMP/maps.live"
     nft_maps "$nft_family" "$TMP/kernel" "$1" >"$TMP/maps"
-    if ! cmp -s "$TMP/maps.live" "$TMP/maps" || grep -q "^[-+] base	$nft_family " "$TMP/drift"; then
+    # A lock that stands is not touched: a chain that is filled again lets packets through. (Drift is not always known.)
+    if ! locked "$nft_family" nftables; then
+      ! grep -qx "$nft_family" "$TMP/locks" ||
+        printf '%s chain %s netfilter_lb forward\n' flush "$nft_family" delete "$nft_family" >>"$TMP/base"
+    elif ! grep -qx "$nft_family" "$TMP/locks" || grep -q "^[-+] base	$nft_family chain forward	" "$TMP/drift"; then
+      nft_lock "$nft_family" >>"$TMP/base"
+    fi
+    if ! cmp -s "$TMP/maps.live" "$TMP/maps" ||
+      grep "^[-+] base	$nft_family " "$TMP/drift" | grep -qv "	$nft_family chain forward	"; then
       nft_base "$nft_family" <"$TMP/maps" >>"$TMP/base"
     fi
   done <"$TMP/families"
@@ -237,13 +261,19 @@ nft_settle() {
   done
 }
 
-# nft_sweep: a table that no stored farm needs any more costs every packet a look: away with it. Where the farms cannot be
-# read, for lack of memory or room, it stays.
+# nft_sweep: a table that no stored farm needs any more costs every packet a look: away with it, but for its lock. Where the farms
+# cannot be read, for lack of memory or room, it stays.
 nft_sweep() {
   command -v nft >/dev/null 2>&1 || return 0
   stored >"$TMP/swept" &&
     awk '/^table ip6? netfilter_lb / { print $2 }' "$TMP/swept" >"$TMP/families" || return 0
   for nft_family in ip ip6; do
-    grep -qx $nft_family "$TMP/families" || nft delete table $nft_family netfilter_lb >/dev/null 2>&1 || :
+    ! grep -qx $nft_family "$TMP/families" || continue
+    if ! locked $nft_family nftables; then nft delete table $nft_family netfilter_lb >/dev/null 2>&1 || :; continue; fi
+    nft -t list table $nft_family netfilter_lb 2>/dev/null | awk -v table="$nft_family netfilter_lb" '
+      /^\tchain / && $2 != "forward" { print "flush chain " table " " $2; gone = gone "delete chain " table " " $2 "\n" }
+      /^\t(map|set) / { objects = objects "delete " $1 " " table " " $2 "\n" }
+      END { printf "%s%s", gone, objects }' >"$TMP/nft.strip"
+    [ ! -s "$TMP/nft.strip" ] || nft -f "$TMP/nft.strip" >/dev/null 2>&1 || :
   done
 }

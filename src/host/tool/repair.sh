@@ -130,11 +130,13 @@ shape_of() {
 # absent: the cheap look. Prints what of ours is not there.
 absent() {
   wanted_shape >"$TMP/shape" || return 1
+  # The lock on what is forwarded: a chain, or three rules.
+  { locked_families nftables | sed 's/.*/nft & forward/'; locked_families iptables | sed 's/.*/& mangle NFLB-FORWARD 3/'; } >>"$TMP/shape"
   for absent_family in ip ip6; do
     if grep -q "^nft $absent_family " "$TMP/shape"; then
       nft -t list chains $absent_family 2>/dev/null
     fi >"$TMP/chains"
-    if grep -q "^$absent_family " "$TMP/shape" || { grep -q "^closed $absent_family " "$TMP/shape" && forward_matters $absent_family; }; then
+    if grep -q "^$absent_family " "$TMP/shape" || { grep -q "^closed $absent_family " "$TMP/shape" && forward_matters $absent_family "$IPT_DROPS"; }; then
       shape_of $absent_family
     fi >"$TMP/tables"
     awk -v family=$absent_family '

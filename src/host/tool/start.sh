@@ -37,6 +37,9 @@ SENT=$STATE/sent
 REPAIRS=$STATE/repair
 SYSCTL_OLD=$STATE/sysctl.old
 SYSCTL_FILE=/etc/sysctl.d/90-netfilter-lb.conf
+FORWARD=$STATE/forward
+# Among the farms' files that an unfinished run leaves, and no farm's name.
+FORWARD_MARK=0-forward.pending
 UNIT=/etc/systemd/system/netfilter-lb.service
 UNIT_LINK=/etc/systemd/system/multi-user.target.wants/netfilter-lb.service
 REPAIR_UNIT=/etc/systemd/system/netfilter-lb-repair.service
@@ -59,7 +62,8 @@ usage() {
   cat <<EOF
 netfilter-lb holds the load-balancer farms of this gateway.
 
-  netfilter-lb prepare --owner PROJECT/STACK/GATEWAY [--version N] [--repair-every SECONDS]
+  netfilter-lb prepare --owner PROJECT/STACK/GATEWAY [--version N] [--plane nftables|iptables]
+               [--lock-forward on|off] [--repair-every SECONDS]
   netfilter-lb apply FARM --owner PROJECT/STACK/GATEWAY --length BYTES --sha256 HEX [--ssh "\$SSH_CONNECTION"]
                [--confirm SECONDS] [--repair HEX] < SET
                                   with --confirm on trial: unless it is confirmed within that time, this gateway goes

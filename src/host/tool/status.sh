@@ -147,7 +147,7 @@ status_table() {
 }
 
 status_json() {
-  for json_stack in "$STACKS"/*; do [ ! -f "$json_stack" ] || cat "$json_stack"; done >"$TMP/stacks"
+  for json_stack in "$STACKS"/*; do [ ! -f "$json_stack" ] || head -n 1 "$json_stack"; done >"$TMP/stacks"
   trial_facts >"$TMP/trials"
   awk -F '\t' -v known="$status_known" -v drift="$TMP/drift" -v protocol=$PROTOCOL -v stacks="$TMP/stacks" -v notes="$TMP/notes" \
     -v backends="$TMP/backends" -v trials="$TMP/trials" "$AWK_STATE"'

@@ -200,7 +200,7 @@ go_back() {
   back_files || { [ -n "$back_how" ] || put_back "storing farm $back_farm" "cannot write in $FARMS"; return 1; }
   end_trial "$back_farm"
   rm -f "$FARMS/$back_farm.pending"
-  [ -n "$back_how" ] || { nft_sweep; forget_clients; forget_flows "$TMP/fresh"; forget_leaving; }
+  [ -n "$back_how" ] || { nft_sweep; forget_clients; forget_flows "$TMP/fresh"; forget_leaving; leave_ipv6; }
 }
 
 # back_contested: another farm may have claimed a service meanwhile: it keeps it, being newer. If that one is on trial
@@ -318,6 +318,7 @@ confirm_stays() {
     [ -z "$ssh" ] || [ "$trial_ssh" != "$ssh" ] ||
       fail 3 "the set of farm $farm came over this very SSH connection: open a new one and confirm it there"
     end_trial "$farm"
+    leave_ipv6
     say "confirmed: farm $farm"
   else
     say "confirmed already: farm $farm is on no trial"

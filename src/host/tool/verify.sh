@@ -32,7 +32,9 @@ machine_drift() {
     echo net.ipv4.ip_forward >"$TMP/keys"
   while read -r machine_key; do
     other_than "sysctl $machine_key" 1 "$(cat "/proc/sys/$(echo "$machine_key" | tr . /)" 2>/dev/null)"
-    other_than "$SYSCTL_FILE" "$machine_key = 1" "$(grep "^$machine_key *=" "$SYSCTL_FILE" 2>/dev/null)"
+    machine_line="$machine_key = 1"
+    ! boots_locked "$machine_key" || machine_line=''
+    other_than "$SYSCTL_FILE" "$machine_line" "$(grep "^$machine_key *=" "$SYSCTL_FILE" 2>/dev/null)"
   done <"$TMP/keys"
   [ -d /etc/systemd ] || return 0
   unit_drift "$UNIT" "$UNIT_LINK" boot_unit
