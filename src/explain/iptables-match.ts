@@ -64,6 +64,8 @@ function missOf(
       if (!end.translation) return "it was not translated";
       if (packet.destination !== match.address) return `it was sent to ${packet.destination}`;
       return missOfPort(match.ports, packet.port, "the port that was dialled");
+    case "expected":
+      return "no helper expected it";
     case "stateNew":
       return packet.state === "new" ? undefined : `state is ${packet.state.toUpperCase()}`;
     case "mark":

@@ -30,7 +30,7 @@ function outputGuards(plan: Plan, { services }: Pool): IptRule[] {
 
 /** What lets a farm's connections through, refuses them with an answer, and guards those of the gateway itself. */
 export function filterTable(plan: Plan, pool: Pool): IptTable {
-  const passing = accepts(pool.services);
+  const passing = accepts(plan, pool.services);
   if (!isRefused(plan, pool))
     return { name: "filter", chains: [], rules: [...passing, ...outputGuards(plan, pool)] };
   const chain = plan.shortName;
@@ -84,11 +84,20 @@ function drop(chain: SharedChain, matches: IptMatch[]): IptRule {
   return { chain, matches, target: { kind: "drop" } };
 }
 
-/** A gateway whose FORWARD policy is DROP still serves: what was translated for a service passes, both ways. */
-function accepts(services: readonly Service[]): IptRule[] {
-  return services.map((service) => ({
+/**
+ * A gateway whose FORWARD policy is DROP still serves: what was translated for a service passes, both ways, and the
+ * data connections that its helper expects, whoever opens them.
+ */
+function accepts({ helper }: Plan, services: readonly Service[]): IptRule[] {
+  const accept = (matches: IptMatch[]): IptRule => ({
     chain: "FORWARD",
-    matches: translated(service),
+    matches,
     target: { kind: "accept" },
-  }));
+  });
+  return services.flatMap((service) => [
+    accept(translated(service)),
+    ...(helper === undefined
+      ? []
+      : (["original", "reply"] as const).map((by) => accept([{ kind: "expected", by, service }]))),
+  ]);
 }

@@ -4,6 +4,7 @@ import { formatThreshold } from "../plan/probability";
 import type { Family } from "../spec/address";
 import { hex } from "../spec/check";
 import type { PortRange } from "../spec/ports";
+import { formatService, type Service } from "../spec/service";
 import type { IptMatch, IptTarget, PacketHash } from "./ruleset";
 
 /** Words of a rule, just as `iptables-save` prints them, so that what is read back can be compared. */
@@ -30,6 +31,10 @@ export function renderMatch(family: Family, match: IptMatch, comment: string): s
         `-m conntrack --ctstate DNAT --ctorigdst ${match.address}`,
         ...(match.ports === undefined ? [] : [`--ctorigdstport ${renderPorts(match.ports)}`]),
       ].join(" ");
+    case "expected": {
+      const { address } = match.service;
+      return `-m conntrack ${EXPECTED_BY[match.by]} ${address} --ctstatus EXPECTED -m comment --comment ${claim(match.service)}`;
+    }
     case "stateNew":
       return "-m conntrack --ctstate NEW";
     case "mark":
@@ -101,6 +106,13 @@ export function renderTarget(family: Family, target: IptTarget): string {
       throw target satisfies never;
   }
 }
+
+/** A data connection has ports of its own: the comment says whose line this is. `tcp_21`, `all_-`. */
+function claim(service: Service): string {
+  return formatService(service).split(" ").slice(1).join("_");
+}
+
+const EXPECTED_BY = { original: "--ctorigdst", reply: "--ctrepldst" } as const;
 
 function renderDestination(family: Family, address: string, port: number | undefined): string {
   if (port === undefined) return address;

@@ -1,5 +1,6 @@
 import type { Family } from "../spec/address";
 import type { PortRange } from "../spec/ports";
+import type { Service } from "../spec/service";
 import type { Helper, Protocol } from "../spec/types";
 
 /**
@@ -67,6 +68,11 @@ export type IptMatch =
   | { kind: "notSyn" }
   /** A translated connection, by the destination it had before. */
   | { kind: "originalDestination"; address: string; ports: PortRange | undefined }
+  /**
+   * A connection that a helper expected, by an address of the service that it is about: the one that it was opened to, or the one that its
+   * answers are sent to (a backend opened it).
+   */
+  | { kind: "expected"; by: "original" | "reply"; service: Service }
   | { kind: "stateNew" }
   | ({ kind: "mark" } & MaskedMark)
   /** Any mark but this. */

@@ -14,7 +14,8 @@ import type { PortProtocol } from "../nftables/ruleset";
 import { helperOfKernel } from "../plan/helper";
 import { FULL_MASK } from "../plan/mark";
 import type { Family } from "../spec/address";
-import type { PortRange } from "../spec/ports";
+import { EVERY_PORT, type PortRange } from "../spec/ports";
+import type { Protocol } from "../spec/types";
 import type { Lines } from "./text";
 
 /** An iptables rule set's text (without its header) as typed rules: `render`, backwards. */
@@ -84,6 +85,19 @@ const MATCHES: readonly (readonly [form: RegExp, say: (found: string[]) => IptMa
   [
     /^-m conntrack --ctstate DNAT --ctorigdst (\S+) (?:--ctorigdstport (\S+) )?/,
     ([, address, ports]) => ({ kind: "originalDestination", address: address!, ports: portsOf(ports) }),
+  ],
+  [
+    /^-m conntrack --ct(orig|repl)dst (\S+) --ctstatus EXPECTED -m comment --comment (tcp|udp|sctp|all)_(\S+) /,
+    ([, by, address, protocol, ports]) => ({
+      kind: "expected",
+      by: by === "orig" ? "original" : "reply",
+      service: {
+        family: address!.includes(":") ? "ip6" : "ip",
+        address: address!,
+        protocol: protocol as Protocol,
+        ports: portsOf(ports === "-" ? undefined : ports!.replace("-", ":")) ?? EVERY_PORT,
+      },
+    }),
   ],
   [/^-m conntrack --ctstate NEW /, () => ({ kind: "stateNew" })],
   [/^-m mark --mark (\S+) /, ([, mark]) => ({ kind: "mark", ...markOf(mark!) })],

@@ -330,6 +330,14 @@ function parseRule(text: string, chain: string, sets: ReadonlyMap<string, IpSet>
         match(({ packet }) => packet.address === address);
         break;
       }
+      case "--ctrepldst":
+        word();
+        break;
+      // Nothing here is the data connection of another.
+      case "--ctstatus":
+        if (word() !== "EXPECTED") fail(text);
+        match(() => false);
+        break;
       case "--ctstate": {
         const wanted = word();
         if (!["DNAT", "NEW", "INVALID"].includes(wanted)) fail(text);

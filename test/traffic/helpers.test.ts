@@ -90,21 +90,37 @@ eachPlane(
       expect(await helpersOf(plane.gateway, protocol, port)).toEqual({ [VIP]: name });
     });
 
-    // What opens FORWARD goes by the port that was dialled; a data connection has another.
-    it("the data connection passes where the machine's FORWARD drops all but what is related", async () => {
-      const related = "FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT";
-      await plane.gateway.sh(`iptables -P FORWARD DROP; iptables -A ${related}`);
-      try {
-        await apply("tcp", 21, { helper: "ftp" });
-        for (const mode of ["passive", "active"] as const)
-          expect(
-            await plane.lab.client.transfer({ to: VIP, from: plane.from(), mode, timeout: 1000 }),
-            mode,
-          ).toMatchObject({ peer: VIP });
-      } finally {
-        await plane.gateway.sh(`iptables -P FORWARD ACCEPT; iptables -D ${related}`);
-      }
-    });
+    it.each([
+      [4, "none"],
+      [4, "masquerade"],
+      [6, "none"],
+    ] as const)(
+      "the data connection passes where FORWARD drops by policy (IPv%i, sourceNat %s)",
+      async (family, sourceNat) => {
+        const iptables = family === 4 ? "iptables" : "ip6tables";
+        const to = family === 4 ? VIP : VIP6;
+        await plane.gateway.sh(`${iptables} -P FORWARD DROP`);
+        try {
+          await apply("tcp", 21, { helper: "ftp", sourceNat });
+          await apply("udp", 69, { helper: "tftp" }, "files");
+          const from = plane.from(family);
+          for (const mode of ["passive", "active"] as const)
+            expect(await plane.lab.client.transfer({ to, from, mode, timeout: 1000 }), mode).toMatchObject({
+              peer: to,
+            });
+          expect(await plane.lab.client.fetchTftp({ to, from })).toMatchObject({ peer: to });
+          await plane.gateway.sh("netfilter-lb verify");
+          // It was the helper that opened the way.
+          await apply("tcp", 21, { sourceNat });
+          expect(await plane.gateway.sh(`${iptables} -S NFLB-FORWARD | grep -c EXPECTED`)).toBe("2\n");
+          await plane.remove("files");
+          expect(await plane.gateway.sh(`${iptables} -S NFLB-FORWARD | grep -c EXPECTED || :`)).toBe("0\n");
+          await plane.gateway.sh("netfilter-lb verify");
+        } finally {
+          await plane.gateway.sh(`${iptables} -P FORWARD ACCEPT`);
+        }
+      },
+    );
 
     it("goes with the farm's next change", async () => {
       await apply("tcp", 21, { helper: "ftp" });

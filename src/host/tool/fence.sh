@@ -18,7 +18,7 @@ check_set() {
   function allow(list, set,    n, i, part) { n = split(list, part, " "); for (i = 1; i <= n; i++) set[part[i]] = 1 }
   BEGIN {
     allow("ct mark set numgen jhash random inc mod seed map vmap dnat snat to masquerade drop reject with reset meta l4proto th sport dport tcp udp sctp original ip ip6 saddr daddr goto != { } : . & |", word)
-    allow("-d -s -i -p -m -j -g --dport --tcp-flags --ctstate --ctorigdst --ctorigdstport --mark --mode --probability --every --packet --comment --match-set --limit --limit-burst --hashlimit-above --hashlimit-burst --hashlimit-mode --hashlimit-name --hashlimit-htable-expire --connlimit-above --connlimit-mask --set-xmark --nfmask --ctmask --to-destination --to-source --add-set --hmark-src-prefix --hmark-dst-prefix --hmark-spi-mask --hmark-rnd --hmark-mod --log-prefix --log-level --reject-with --helper", option)
+    allow("-d -s -i -p -m -j -g --dport --tcp-flags --ctstate --ctorigdst --ctorigdstport --ctrepldst --ctstatus --mark --mode --probability --every --packet --comment --match-set --limit --limit-burst --hashlimit-above --hashlimit-burst --hashlimit-mode --hashlimit-name --hashlimit-htable-expire --connlimit-above --connlimit-mask --set-xmark --nfmask --ctmask --to-destination --to-source --add-set --hmark-src-prefix --hmark-dst-prefix --hmark-spi-mask --hmark-rnd --hmark-mod --log-prefix --log-level --reject-with --helper", option)
     allow("--save-mark --restore-mark --connlimit-saddr --exist", flag)
     allow("--tcp-flags --match-set --mark", negated)
     allow("tcp udp sctp conntrack mark statistic comment set limit hashlimit connlimit", match_name)
@@ -104,6 +104,8 @@ check_set() {
       else if (name == "--log-prefix") ok = length($i) <= ($i ~ /"/ ? 30 : 28) && $i ~ /^("[A-Za-z0-9_.:=-]+"|[A-Za-z0-9_.:=-]+)$/
       else if (name == "--hashlimit-name") ok = own_table($i)
       else if (name == "--reject-with") ok = $i in answer
+      else if (name == "--ctstatus") ok = $i == "EXPECTED"
+      else if (name == "--ctrepldst") ok = $i ~ /^[0-9a-f.:]+$/ && $(i + 1) == "--ctstatus"
       else if (name == "--helper") ok = $i in helper
       else if (name == "-m") ok = $i in match_name
       else ok = $i ~ /^[][A-Za-z0-9_.:\/][][A-Za-z0-9_.:\/-]*$/

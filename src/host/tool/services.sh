@@ -8,10 +8,12 @@ function element_service(map, key,    part, i) {
   i = map ~ /^interface_/ ? 2 : 1
   return map ~ /addresses$/ ? part[i] " all -" : part[i] " " part[i + 1] " " part[i + 2]
 }
-function rule_service(    i, address, protocol, port) {
+function rule_service(    i, address, protocol, port, part) {
   protocol = "all"; port = "-"
   for (i = 3; i < NF; i++) {
-    if ($i == "-d" || $i == "--ctorigdst") { address = $(i + 1); sub(/\/(32|128)$/, "", address) }
+    # What a helper expects has other ports than the service, which a comment names.
+    if ($i == "--ctstatus" && $(i + 4) == "--comment") { split($(i + 5), part, "_"); return address " " part[1] " " part[2] }
+    if ($i == "-d" || $i == "--ctorigdst" || $i == "--ctrepldst") { address = $(i + 1); sub(/\/(32|128)$/, "", address) }
     else if ($i == "-p") protocol = $(i + 1)
     else if ($i == "--dport" || $i == "--ctorigdstport") { port = $(i + 1); sub(/:/, "-", port) }
   }
