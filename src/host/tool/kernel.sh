@@ -87,7 +87,7 @@ kernel_text() {
   { print }'
 }
 
-# survey WANT TEXT [FARM]: one line for each thing of ours in TEXT: whose it is, which object, and the rule; sorted, so
+# survey WANT TEXT [FARM [CLAIMED]]: one line for each thing of ours in TEXT: whose it is, which object, and the rule; sorted, so
 # that two kernels compare however they were filled. Rules keep their order, elements have none: the kernel lists
 # intervals by when they came.
 survey() {
@@ -126,7 +126,7 @@ survey() {
   /^:NFLB-/ { chain = substr($1, 2); show(chain ~ /^NFLB-[A-Z]+$/ ? "base" : of_chain(chain), family " " table " " chain, ":" chain); next }
   /^-A NFLB-/ { show($2 ~ /^NFLB-[A-Z]+$/ ? of_service(rule_service()) : of_chain($2), family " " table " " $2, $0); next }
   /^-A [A-Z]+ -j NFLB-[A-Z]+$/ { show("base", family " " table " " $2, $0) }
-  ' role=want "$1" role=claimed "$TMP/claimed" role=text "$2" >"$TMP/survey" && sort "$TMP/survey" >"$TMP/survey.sorted" && cut -f 1,2,4 "$TMP/survey.sorted"
+  ' role=want "$1" role=claimed "${4:-/dev/null}" role=text "$2" >"$TMP/survey" && sort "$TMP/survey" >"$TMP/survey.sorted" && cut -f 1,2,4 "$TMP/survey.sorted"
 }
 
 # look: what the kernel holds now, as $TMP/kernel.
@@ -162,8 +162,8 @@ drift() {
     >"$TMP/expected.list" 2>"$TMP/expected.said" || return 6
   # Each may fail for want of room, and two empty files would not differ.
   clean <"$TMP/expected.list" | kernel_text >"$TMP/expected.text" 2>>"$TMP/expected.said" &&
-    survey "$1" "$TMP/expected.text" "${2:-}" >"$TMP/expected" &&
-    survey "$1" "$TMP/kernel" "${2:-}" >"$TMP/live" || return 6
+    survey "$1" "$TMP/expected.text" "${2:-}" "$TMP/claimed" >"$TMP/expected" &&
+    survey "$1" "$TMP/kernel" "${2:-}" "$TMP/claimed" >"$TMP/live" || return 6
   # A program that lists nonsense lists it on both sides.
   { ! grep -q '^add element' "$1" || grep -q '	add element' "$TMP/expected"; } &&
     { ! grep -q '^:NFLB-' "$1" || grep -q '	:NFLB-' "$TMP/expected"; } ||
