@@ -177,13 +177,15 @@ for (const variant of VARIANTS)
         expect(stdout + stderr, set).not.toMatch(/(?![\n\t])\p{Cc}/u);
         if (code === 0) {
           seen.taken++;
-          expect(await gateway.machine.tool(["verify"]), set).toMatchObject({ code: 0 });
+          const { stdout: found } = await gateway.machine.tool(["verify"]);
+          // One without its last line break, say, is not stored byte for byte; the kernel must hold what is stored.
+          expect(found, set).not.toMatch(/^[-+] \S+ ip6? /m);
           expect(await others(gateway), set).toBe(before);
           expect(await gateway.apply("old")).toMatchObject({ code: 0, stderr: "" });
           await gateway.expectHolds("old");
           continue;
         }
-        expect([1, 3, 4], `${stderr}${set}`).toContain(code);
+        expect([1, 3, 4, 6], `${stderr}${set}`).toContain(code);
         seen[code === 4 ? "refused" : "kernel"]++;
         if (code === 4) saw = stderr.trim();
         if (code !== 4 || round % 10 === 9) await gateway.expectHolds("old");

@@ -93,6 +93,8 @@ forward() {
   forward_path=/proc/sys/$(echo "$1" | tr . /)
   # cat, since read takes a byte at a time and a sysctl ends after its first.
   forward_value=$(cat "$forward_path" 2>/dev/null) || fail 6 "this kernel has no $1: is the address family switched off?"
+  # Not ours where it is a link, and not to be read.
+  [ ! -L "$SYSCTL_OLD" ] || rm -f "$SYSCTL_OLD"
   if ! grep -qs "^$1 " "$SYSCTL_OLD"; then
     { cat "$SYSCTL_OLD" 2>/dev/null; echo "$1 $forward_value"; } >"$TMP/sysctl"
     place "$SYSCTL_OLD" cat "$TMP/sysctl" || fail 1 "cannot write $SYSCTL_OLD: is /etc writable, and is there room?"
