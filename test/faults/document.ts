@@ -3,7 +3,8 @@
 import { CATALOGUE } from "./catalogue";
 import { type Case, type Outcome, verdicts } from "./outcomes";
 
-export function toDocument(all: readonly Outcome[]): string {
+/** @param long whether the sweeps were the long ones */
+export function toDocument(all: readonly Outcome[], long: boolean): string {
   const { held, failed, notShown } = verdicts(all);
   const counts = [
     `${held} faults held`,
@@ -12,11 +13,11 @@ export function toDocument(all: readonly Outcome[]): string {
   ].join(", ");
   return `# Reliability
 
-What a gateway survives. Every line is a test that does the fault for real, to a gateway of the lab with the kernel's own netfilter, and
-checks that the rule set is the old one or the new one, whole, that the rules of others are byte for byte as they were, and that the message
-names the cause and the remedy.
+What a gateway survives. Every line is a test that does the fault for real, to a gateway of the lab with the kernel's own netfilter. Where it strikes
+a change, the test checks that the rule set is the old one or the new one, whole, that the rules of others are byte for byte as they were, and that the
+message names the cause and the remedy.
 
-This page is written by \`npm run faults\`, which runs all cases with their long sweeps; \`npm test\` runs a bounded part of each.
+This page is written by \`npm run faults${long ? "" : " -- --bounded"}\`${long ? "" : ", with the short sweeps of `npm test`; without `--bounded` they are the long ones"}.
 
 ${counts}.
 ${CATALOGUE.map(({ title, faults }) => `\n## ${title}\n\n${chapter(faults, all)}`).join("\n")}`;

@@ -37,7 +37,7 @@ export default class FaultReporter implements Reporter {
     );
     if (process.env.FAULTS_PAGE !== "write") return;
     if (notRun > 0 || this.unreadable > 0) process.exitCode = 1;
-    writeFileSync(PAGE, toDocument(all));
+    writeFileSync(PAGE, toDocument(all, process.env.FAULTS === "long"));
     console.log("written: docs/reliability.md");
   }
 }
