@@ -78,13 +78,16 @@ eachPlane(OPTIONS, (plane) => {
     expect((await statusOf(plane)).reduce((sum, { connections }) => sum + connections!, 0)).toBe(2);
   });
 
-  it.skipIf(plane.label === "zevenet")("what is denied is not counted", async () => {
-    const [denied, client] = plane.clients(2);
-    await plane.apply({ deny: [denied!] });
-    await plane.connect({ from: denied!, count: 5, timeout: 200 });
-    await plane.connect({ from: client!, count: 5 });
-    expect((await statusOf(plane)).reduce((sum, { connections }) => sum + connections!, 0)).toBe(5);
-  });
+  // Layout zevenet has no lists.
+  if (plane.label !== "zevenet") {
+    it("what is denied is not counted", async () => {
+      const [denied, client] = plane.clients(2);
+      await plane.apply({ deny: [denied!] });
+      await plane.connect({ from: denied!, count: 5, timeout: 200 });
+      await plane.connect({ from: client!, count: 5 });
+      expect((await statusOf(plane)).reduce((sum, { connections }) => sum + connections!, 0)).toBe(5);
+    });
+  }
 
   it("counts on through a change (nftables), or from the change on (iptables)", async () => {
     await plane.apply({ algorithm: "roundRobin" });
