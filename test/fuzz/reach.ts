@@ -10,12 +10,20 @@ export interface Reach {
   used: Set<string>;
   /** Elements of shared maps and rules of shared chains, by the service that each is about. */
   services: Set<string>;
+  /** Addresses whose expected connections (the data connections of a helper) a rule of a shared chain is about, whatever their ports. */
+  expecting: Set<string>;
   /** What no farm may hold at all. */
   strange: string[];
 }
 
 export function reachOf(text: string): Reach {
-  const reach: Reach = { made: new Set(), used: new Set(), services: new Set(), strange: [] };
+  const reach: Reach = {
+    made: new Set(),
+    used: new Set(),
+    services: new Set(),
+    expecting: new Set(),
+    strange: [],
+  };
   if (/^# data-plane nftables$/m.test(text)) readNft(text, reach);
   else readIptables(text, reach);
   return reach;
@@ -155,8 +163,12 @@ function readIptables(text: string, reach: Reach): void {
 function readRule(chain: string, words: readonly string[], reach: Reach): void {
   const valueBehind = (...names: string[]) => words[words.findIndex((word) => names.includes(word)) + 1];
   const after = (...names: string[]) => words.filter((_, i) => names.includes(words[i - 1] ?? ""));
-  if (/^NFLB-[A-Z]+$/.test(chain)) {
-    const has = (name: string) => words.includes(name);
+  const has = (name: string) => words.includes(name);
+  if (!/^NFLB-[A-Z]+$/.test(chain)) reach.made.add(chain);
+  else if (has("--ctstatus")) {
+    reach.expecting.add(valueBehind("--ctorigdst", "--ctrepldst") ?? "any");
+    if (valueBehind("--ctstatus") !== "EXPECTED" || has("!")) reach.strange.push(words.join(" "));
+  } else {
     const address = has("-d") ? valueBehind("-d") : has("--ctorigdst") ? valueBehind("--ctorigdst") : "any";
     const protocol = has("-p") ? valueBehind("-p") : "all";
     const port = has("--dport")
@@ -169,7 +181,7 @@ function readRule(chain: string, words: readonly string[], reach: Reach): void {
     );
     const at = words.findIndex((word) => /^(-d|-p|--ctorigdst|--dport|--ctorigdstport)$/.test(word));
     if (words[at - 1] === "!") reach.strange.push(words.join(" "));
-  } else reach.made.add(chain);
+  }
   for (const target of after("-j", "-g", "--jump", "--goto"))
     if (!IPT_TARGETS.test(target)) reach.used.add(target);
   for (const set of after("--match-set", "--add-set", "--del-set", "--map-set")) reach.used.add(set);
