@@ -7,6 +7,7 @@ import { toolText } from "./tool";
 
 const DIRECTORY = "/usr/local/sbin";
 const TOOL = `${DIRECTORY}/netfilter-lb`;
+const STATE = "/etc/netfilter-lb";
 
 /** Characters of a stamp: a file is called by it, and so is, with a dot before and `.new` behind, the one beside it (NAME_MAX, 255). */
 const STAMP_LENGTH = 250;
@@ -40,7 +41,9 @@ export function installCommand(owner: Owner, options: PrepareOptions): string {
     'trap "rm -f $t" EXIT; cat >$t',
     `[ "$(sha256sum <$t)" = "${sha256(toolText())}  -" ] || { echo "the tool arrived damaged: run pulumi up again" >&2; exit 4; }`,
     `[ ! -d ${TOOL} ] || { echo "${TOOL} is a folder: move it away" >&2; exit 1; }`,
-    `chmod 755 $t && { $t replaces || exit 6; } && mv -f $t ${TOOL} && exec ${prepare(owner, options)}`,
+    `chmod 755 $t && { $t replaces || exit 6; } && mv -f $t ${TOOL} || exit`,
+    // What a machine refuses at once, without a word in its state folder, leaves nothing there: no destroy would come by.
+    `${prepare(owner, options)} || { code=$?; [ -d ${STATE} ] || rm -f ${TOOL}; exit $code; }`,
   ];
   return `${options.sudo ? "sudo -n " : ""}sh -c '${steps.join("; ")}'`;
 }

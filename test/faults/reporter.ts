@@ -6,6 +6,8 @@ import type { Reporter, TestCase, TestModule } from "vitest/node" with { "resolu
 import { toDocument } from "./document";
 import { type Case, outcomes, verdicts } from "./outcomes";
 
+/** Numbers; undefined: all. */
+const ONLY = process.env.FAULTS_ONLY?.split(" ");
 const PAGE = join(__dirname, "../../docs/reliability.md");
 
 export default class FaultReporter implements Reporter {
@@ -14,7 +16,7 @@ export default class FaultReporter implements Reporter {
 
   onTestCaseResult(test: TestCase): void {
     const { fault } = test.meta();
-    if (fault === undefined) return;
+    if (fault === undefined || (ONLY !== undefined && !ONLY.includes(String(fault.number)))) return;
     const { state, errors = [] } = test.result();
     const held = state === "passed";
     this.cases.push({ ...fault, held });

@@ -5,6 +5,7 @@ command_prepare() {
     fail 6 "the caller speaks version $version of the gateway protocol and this tool version $PROTOCOL: install the matching netfilter-lb"
   need awk mawk
   need sha256sum coreutils
+  case $plane in nftables) need nft nftables ;; iptables) need iptables-restore iptables ;; esac
   begin
   lock "prepare"
   state_folders

@@ -53,6 +53,12 @@ trial_left() {
 # hash_of FILE: of the set in a stored file.
 hash_of() { [ ! -f "$1" ] || sed -n -e 's/^# sha256 //p' -e '/^# netfilter-lb rule set/q' "$1"; }
 
+# sent_set FILE HASH: the set of this hash in a stored file as it came in, with the names that a rule set has.
+sent_set() {
+  sent_name=$(sed -n -e 's/^# short-name //p' -e '/^# service /q' "$1")
+  sed -e '1,/^# applied /d' -e "s/\(goto \|^.chain \)$sent_name\.${2%"${2#????????}"}/\1$sent_name.farm/g" "$1"
+}
+
 serial_of() { sed -n -e 's/^# serial //p' -e '/^# netfilter-lb rule set/q' "$1"; }
 
 # on_trial FARM: is what is stored of it a set on trial? Otherwise the trial's apply failed or was killed, or somebody
@@ -248,7 +254,12 @@ back_files() {
 # back_store FARM: its file as it was; none where it had none, or all its services belong to others by now.
 back_store() {
   rm -f "$SENT/$1"
-  if [ -s "$TMP/back/$1" ]; then place "$FARMS/$1.rules" cat "$TMP/back/$1"; else rm -f "$FARMS/$1.rules"; fi
+  [ -s "$TMP/back/$1" ] || { rm -f "$FARMS/$1.rules"; return; }
+  place "$FARMS/$1.rules" cat "$TMP/back/$1" || return 1
+  # The copy of what came in goes back too, where the file still says it: "verify" has use for it, and nobody else.
+  back_hash=$(hash_of "$TMP/back/$1")
+  sent_set "$TMP/back/$1" "$back_hash" >"$TMP/sent" && [ "$(sha256sum <"$TMP/sent")" = "$back_hash  -" ] &&
+    place "$SENT/$1" cat "$TMP/sent" || :
 }
 
 # forget_trials OWNER FARM…: the farms are removed, so nobody goes back to them.
@@ -340,9 +351,7 @@ confirm_tell() {
 confirm_again() {
   : "${confirm:=$trial_seconds}"
   again_file=$TRIALS/$farm.returned
-  again_name=$(sed -n -e 's/^# short-name //p' -e '/^# service /q' "$again_file")
-  sed -e '1,/^# applied /d' -e "s/\(goto \|^.chain \)$again_name\.${sha256%"${sha256#????????}"}/\1$again_name.farm/g" \
-    "$again_file" >"$TMP/set"
+  sent_set "$again_file" "$sha256" >"$TMP/set"
   again_hash=$(sha256sum <"$TMP/set")
   [ "${again_hash%% *}" = "$sha256" ] || fail 1 "$again_file is damaged: remove it, and change the farm"
   apply_set
