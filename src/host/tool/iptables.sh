@@ -10,8 +10,9 @@ ipt() { case $1 in ip) echo "iptables$ipt_variant${2:-}" ;; *) echo "ip6tables$i
 #   zevenet: a mark must find its translation at every moment, so nat first learns the new marks and keeps the old.
 # On an nftables gateway whose FORWARD drops, an accept in another table ends nothing: it must stand in FORWARD itself.
 ipt_plan() {
+  # What is cleared from the other variant leaves no lock there: it stands in this one.
   ipt_locked=
-  ! locked "$1" iptables || ipt_locked=1
+  [ -n "$ipt_variant" ] || ! locked "$1" iptables || ipt_locked=1
   awk -v family="$1" -v locked="$ipt_locked" "$AWK_SERVICE"'
   BEGIN {
     gate = "-A NFLB-FORWARD "
