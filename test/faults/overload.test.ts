@@ -67,6 +67,8 @@ async function full(plane: Plane) {
   expect(unanswered.lost).toBe(0);
   await empty(plane);
 
+  // Filling takes longer than connection tracking remembers a flow of UDP by default.
+  await plane.gateway.sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=600");
   const open = [await plane.hold(), await plane.hold({ protocol: "udp" })];
   const most = await fill(plane, "SEEN_REPLY,ASSURED");
   for (const protocol of ["tcp", "udp"] as const)
