@@ -68,6 +68,9 @@ entry() {
 # named SHORT HASH: a set as it is stored.
 named() { sed "s/\(goto \|^.chain \)$1\.farm/\1$1.${2%"${2#????????}"}/g"; }
 
+# unnamed SHORT HASH: a stored set as it came in.
+unnamed() { sed "s/\(goto \|^.chain \)$1\.${2%"${2#????????}"}/\1$1.farm/g"; }
+
 read_facts() {
   stored_owner='' stored_sha='' stored_repair='' serial=1 taken='' look_forward='' leaving='' planes='' ipv6=''
   judge "$TMP/set" "$farm" "$owner" "$ssh" >"$TMP/facts" || fail 1 "cannot read the stored farms in $FARMS, nothing was changed: is there room in /run?"

@@ -88,9 +88,11 @@ lock_step() {
   fail 1 "cannot lock what this gateway forwards, nothing was switched on: $lock_words"
 }
 
+sysctl_path() { echo "/proc/sys/$(echo "$1" | tr . /)"; }
+
 # forward KEY: turn forwarding on, behind its lock, now and for the next boot; the value from before us is remembered once.
 forward() {
-  forward_path=/proc/sys/$(echo "$1" | tr . /)
+  forward_path=$(sysctl_path "$1")
   # cat, since read takes a byte at a time and a sysctl ends after its first.
   forward_value=$(cat "$forward_path" 2>/dev/null) || fail 6 "this kernel has no $1: is the address family switched off?"
   # Not ours where it is a link, and not to be read.
@@ -139,7 +141,7 @@ sysctls_back() {
   [ -f "$SYSCTL_OLD" ] || return 0
   while read -r back_key back_value; do
     [ "${1:-$back_key}" = "$back_key" ] || continue
-    echo "$back_value" 2>/dev/null >"/proc/sys/$(echo "$back_key" | tr . /)" || warn "cannot give $back_key its old value $back_value back"
+    echo "$back_value" 2>/dev/null >"$(sysctl_path "$back_key")" || warn "cannot give $back_key its old value $back_value back"
   done <"$SYSCTL_OLD"
   [ -n "${1:-}" ] || rm -f "$SYSCTL_FILE"
 }

@@ -4,6 +4,11 @@
 ipt_variant=''
 ipt() { case $1 in ip) echo "iptables$ipt_variant${2:-}" ;; *) echo "ip6tables$ipt_variant${2:-}" ;; esac; }
 
+# Whether a line of iptables-save, or of "iptables -S", closes FORWARD.
+AWK_CLOSES='
+function closes_forward(line) { return line ~ /^(:|-P )FORWARD DROP/ || line ~ /^-A FORWARD .*-j (DROP|REJECT)/ }
+'
+
 # ipt_plan FAMILY HOOKS OLD REST NEW: prints the one restore that leads from OLD to NEW beside REST. The shared chains
 # are filled again from everything that is to be (which heals them), the farm's own from NEW.
 #   layout nat: guards and accepts of old and new; nat; then mangle and filter without what leaves.
@@ -13,7 +18,7 @@ ipt_plan() {
   # What is cleared from the other variant leaves no lock there: it stands in this one.
   ipt_locked=
   [ -n "$ipt_variant" ] || ! locked "$1" iptables || ipt_locked=1
-  awk -v family="$1" -v locked="$ipt_locked" "$AWK_SERVICE"'
+  awk -v family="$1" -v locked="$ipt_locked" "$AWK_SERVICE$AWK_CLOSES"'
   BEGIN {
     gate = "-A NFLB-FORWARD "
     # A translated packet has nothing to fear from the guards. The data connection that a backend opens (active ftp) keeps its
@@ -50,7 +55,7 @@ ipt_plan() {
   # The gate is our own, and made anew.
   table == "mangle" && ($0 == pass || $0 == expected || $0 == stop) { next }
   role == "hooks" {
-    if (table == "filter" && ($0 ~ /^(:|-P )FORWARD DROP/ || $0 ~ /^-A FORWARD .*-j (DROP|REJECT)/)) closed = 1
+    if (table == "filter" && closes_forward($0)) closed = 1
     if ($1 == "-A") {
       place[table, $2]++
       if ($0 == "-A " $2 " -j NFLB-" $2) { jumps[table, $2]++; if (place[table, $2] == 1) first[table, $2] = 1 }

@@ -139,13 +139,13 @@ absent() {
     if grep -q "^$absent_family " "$TMP/shape" || { grep -q "^closed $absent_family " "$TMP/shape" && forward_matters $absent_family "$IPT_DROPS"; }; then
       shape_of $absent_family
     fi >"$TMP/tables"
-    awk -v family=$absent_family '
+    awk -v family=$absent_family "$AWK_CLOSES"'
       role == "chains" { if (/^table /) ours = $3 == "netfilter_lb"; else if (ours && $1 == "chain") has[$2] = 1; next }
       role == "tables" && /^\*/ { table = substr($1, 2); next }
       role == "tables" {
         if ($1 == "-A" && $2 ~ /^NFLB-/) rules[table, $2]++
         else if ($1 == "-A" && $4 == "NFLB-" $2) jumps[table, $2] = 1
-        if (table == "filter" && ($0 ~ /^(:|-P )FORWARD DROP/ || $0 ~ /^-A FORWARD .*-j (DROP|REJECT)/)) closed = 1
+        if (table == "filter" && closes_forward($0)) closed = 1
         next
       }
       $1 == "nft" && $2 == family && !($3 in has) { print family " chain " $3 }
@@ -158,7 +158,7 @@ absent() {
       }' role=chains "$TMP/chains" role=tables "$TMP/tables" role=shape "$TMP/shape"
   done
   is_prepared && [ -f "$SYSCTL_OLD" ] && while read -r absent_key _; do
-    [ "$(cat "/proc/sys/$(echo "$absent_key" | tr . /)" 2>/dev/null)" = 1 ] || echo "$absent_key = 1"
+    [ "$(cat "$(sysctl_path "$absent_key")" 2>/dev/null)" = 1 ] || echo "$absent_key = 1"
   done <"$SYSCTL_OLD"
   return 0
 }
@@ -170,12 +170,6 @@ mend_machine() {
   (install_unit && mend_seconds=$(repair_interval) && { [ -z "$mend_seconds" ] || install_repair "$mend_seconds"; }) >/dev/null
   [ -f "$SYSCTL_OLD" ] || return 0
   while read -r mend_key _; do forward "$mend_key"; done <"$SYSCTL_OLD"
-}
-
-# note: for the machine's log, where there is one.
-note() {
-  say "$*"
-  ! command -v logger >/dev/null 2>&1 || logger -t netfilter-lb -p daemon.warning -- "$*" 9>&- 2>/dev/null || :
 }
 
 command_repair() {
@@ -191,6 +185,8 @@ command_repair() {
   recover_if_killed
   bring_back
   mend_machine
-  note "repaired $(grep -c '^# farm ' "$TMP/want") farms: missing was $(awk 'NR <= 8 { printf "%s%s", (NR > 1 ? "; " : ""), $0 }
-    END { if (NR > 8) printf "; and %d more", NR - 8 }' "$TMP/absent")"
+  repair_words="repaired $(grep -c '^# farm ' "$TMP/want") farms: missing was $(awk '
+    NR <= 8 { printf "%s%s", (NR > 1 ? "; " : ""), $0 } END { if (NR > 8) printf "; and %d more", NR - 8 }' "$TMP/absent")"
+  say "$repair_words"
+  to_syslog "$repair_words"
 }

@@ -58,6 +58,11 @@ say() { printf '%s\n' "$*" 2>/dev/null || :; }
 warn() { printf 'netfilter-lb: %s\n' "$*" >&2 2>/dev/null || :; }
 fail() { fail_code=$1; shift; warn "$*"; exit "$fail_code"; }
 
+# to_syslog: where there is one, since mostly nobody is connected.
+to_syslog() {
+  ! command -v logger >/dev/null 2>&1 || logger -t netfilter-lb -p daemon.warning -- "$*" 9>&- >/dev/null 2>&1 || :
+}
+
 usage() {
   cat <<EOF
 netfilter-lb holds the load-balancer farms of this gateway.

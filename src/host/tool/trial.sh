@@ -10,10 +10,10 @@
 # Whoever comes first after the end goes back: the watcher, any command that changes something, systemd's timer, the
 # boot. The farm's own file is written last: until then it is on trial, and the next run goes the whole way once more.
 
-# shout: for whoever is connected, and for syslog, since mostly nobody is.
+# shout: for whoever is connected, and for syslog.
 shout() {
   warn "$*"
-  ! command -v logger >/dev/null 2>&1 || logger -t netfilter-lb -p daemon.warning -- "$*" 9>&- >/dev/null 2>&1 || :
+  to_syslog "$*"
 }
 
 # read_clock: seconds since the boot, and which boot. (A sysctl gives no more than its first byte to read.)
@@ -53,11 +53,8 @@ trial_left() {
 # hash_of FILE: of the set in a stored file.
 hash_of() { [ ! -f "$1" ] || sed -n -e 's/^# sha256 //p' -e '/^# netfilter-lb rule set/q' "$1"; }
 
-# sent_set FILE HASH: the set of this hash in a stored file as it came in, with the names that a rule set has.
-sent_set() {
-  sent_name=$(sed -n -e 's/^# short-name //p' -e '/^# service /q' "$1")
-  sed -e '1,/^# applied /d' -e "s/\(goto \|^.chain \)$sent_name\.${2%"${2#????????}"}/\1$sent_name.farm/g" "$1"
-}
+# sent_set FILE HASH: the set of this hash in a stored file as it came in.
+sent_set() { sed '1,/^# applied /d' "$1" | unnamed "$(sed -n -e 's/^# short-name //p' -e '/^# service /q' "$1")" "$2"; }
 
 serial_of() { sed -n -e 's/^# serial //p' -e '/^# netfilter-lb rule set/q' "$1"; }
 
@@ -258,8 +255,8 @@ back_store() {
   place "$FARMS/$1.rules" cat "$TMP/back/$1" || return 1
   # The copy of what came in goes back too, where the file still says it: "verify" has use for it, and nobody else.
   back_hash=$(hash_of "$TMP/back/$1")
-  sent_set "$TMP/back/$1" "$back_hash" >"$TMP/sent" && [ "$(sha256sum <"$TMP/sent")" = "$back_hash  -" ] &&
-    place "$SENT/$1" cat "$TMP/sent" || :
+  sent_set "$TMP/back/$1" "$back_hash" >"$TMP/back.sent" && [ "$(sha256sum <"$TMP/back.sent")" = "$back_hash  -" ] &&
+    place "$SENT/$1" cat "$TMP/back.sent" || :
 }
 
 # forget_trials OWNER FARM…: the farms are removed, so nobody goes back to them.

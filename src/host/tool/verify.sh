@@ -31,7 +31,7 @@ machine_drift() {
   awk '{ print $1 } END { if (!NR) print "net.ipv4.ip_forward" }' "$SYSCTL_OLD" 2>/dev/null >"$TMP/keys" ||
     echo net.ipv4.ip_forward >"$TMP/keys"
   while read -r machine_key; do
-    other_than "sysctl $machine_key" 1 "$(cat "/proc/sys/$(echo "$machine_key" | tr . /)" 2>/dev/null)"
+    other_than "sysctl $machine_key" 1 "$(cat "$(sysctl_path "$machine_key")" 2>/dev/null)"
     machine_line="$machine_key = 1"
     ! boots_locked "$machine_key" || machine_line=''
     other_than "$SYSCTL_FILE" "$machine_line" "$(grep "^$machine_key *=" "$SYSCTL_FILE" 2>/dev/null)"
