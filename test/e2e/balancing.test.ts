@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Engine, ROOT } from "../support/engine/engine";
+import { describe, expect, it } from "vitest";
+import { type Engine, ROOT } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
-import { type Gateway, Lab } from "../support/lab";
-import { counts, gatewaySettings, leftovers } from "./support";
+import type { Gateway, Lab } from "../support/lab";
+import { counts, gatewaySettings, leftovers, useScene } from "./support";
 
 /** The examples that choose by more than a draw: taken up, given traffic, changed by configuration, and away again. */
 
@@ -14,13 +14,12 @@ const SORRY = "10.0.0.6";
 let lab: Lab;
 let engine: Engine;
 
-beforeAll(async () => {
-  lab = await Lab.create({ gateways: ["edge-1", "edge-2"], backends: [...MACHINES, SORRY] });
-  engine = await Engine.open();
-  await lab.backends.serve({ tcp: [80, 53], udp: [53] });
-});
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
+useScene(
+  { gateways: ["edge-1", "edge-2"], backends: [...MACHINES, SORRY], serve: { tcp: [80, 53], udp: [53] } },
+  (scene) => {
+    ({ lab, engine } = scene);
+  },
+);
 
 async function example(name: string, gateways: Gateway[], dataPlane: string): Promise<PulumiStack> {
   const settings = gateways.map((gateway) => gatewaySettings(gateway, { dataPlane }));

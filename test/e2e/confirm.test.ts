@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Engine } from "../support/engine/engine";
+import type { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
-import { type Gateway, Lab } from "../support/lab";
+import type { Gateway, Lab } from "../support/lab";
 import { FrontDoor } from "../support/lab/front-door";
 import {
   counts,
+  EVEN,
   edge,
   everything,
   type FarmData,
@@ -13,6 +14,7 @@ import {
   rewrite,
   stackOf,
   underTraffic,
+  useScene,
   VIP,
 } from "./support";
 
@@ -20,7 +22,6 @@ import {
 
 /** Long enough for two `up` on a busy machine, since a set that is brought in again waits for the second. */
 const SECONDS = 45;
-const EVEN = { "192.0.2.1": 5, "192.0.2.2": 5 };
 const DOOR = "203.0.113.50";
 
 let lab: Lab;
@@ -28,18 +29,12 @@ let engine: Engine;
 let gateway: Gateway;
 let door: FrontDoor;
 
-beforeAll(async () => {
-  lab = await Lab.create();
-  engine = await Engine.open();
-  gateway = lab.gateway();
+useScene({}, async (scene) => {
+  ({ lab, engine, gateway } = scene);
   door = await FrontDoor.open(lab, gateway, DOOR);
-  await lab.backends.serve({ tcp: [80] });
 });
 
-afterAll(async () => {
-  await door?.close();
-  await Promise.all([engine?.close(), lab?.close()]);
-});
+afterAll(() => door?.close());
 
 const commands = async (stack: PulumiStack): Promise<string[]> =>
   (await stack.resources()).map(({ urn }) => urn.split("::").at(-1) ?? "").sort();

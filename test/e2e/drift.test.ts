@@ -1,27 +1,33 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Drift } from "../../src/index";
-import { Engine } from "../support/engine/engine";
+import type { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
-import { type Gateway, Lab } from "../support/lab";
-import { counts, edge, everything, type FarmData, farm, leftovers, rewrite, stackOf, VIP } from "./support";
+import type { Gateway, Lab } from "../support/lab";
+import {
+  counts,
+  EVEN,
+  edge,
+  everything,
+  type FarmData,
+  farm,
+  leftovers,
+  rewrite,
+  stackOf,
+  useScene,
+  VIP,
+} from "./support";
 
 /** A preview and an `up` learn of what somebody changed on a gateway, where the farm asks for it. */
-
-const EVEN = { "192.0.2.1": 5, "192.0.2.2": 5 };
 
 let lab: Lab;
 let engine: Engine;
 let one: Gateway;
 let two: Gateway;
 
-beforeAll(async () => {
-  lab = await Lab.create({ gateways: [{ name: "edge-1", systemd: true }, "edge-2"] });
-  engine = await Engine.open();
-  await lab.backends.serve({ tcp: [80, 81] });
+useScene({ gateways: [{ name: "edge-1", systemd: true }, "edge-2"], serve: { tcp: [80, 81] } }, (scene) => {
+  ({ lab, engine } = scene);
   [one, two] = [lab.gateway("edge-1"), lab.gateway("edge-2")];
 });
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
 
 interface Run {
   /** The resources that would change, by name. */

@@ -1,9 +1,20 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { fault } from "../faults/fault";
-import { Engine } from "../support/engine/engine";
+import type { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
-import { type Gateway, Lab } from "../support/lab";
-import { counts, edge, everything, type FarmData, farm, leftovers, rewrite, stackOf, VIP } from "./support";
+import type { Gateway, Lab } from "../support/lab";
+import {
+  counts,
+  edge,
+  everything,
+  type FarmData,
+  farm,
+  leftovers,
+  rewrite,
+  stackOf,
+  useScene,
+  VIP,
+} from "./support";
 
 /** What a user gets wrong: one clear message, and the gateway as it was. */
 
@@ -20,16 +31,12 @@ let lab: Lab;
 let engine: Engine;
 let gateway: Gateway;
 
-beforeAll(async () => {
-  lab = await Lab.create({
-    gateways: ["edge-1", { name: "no-nft", hide: ["nft"] }, { name: "no-iptables", hide: IPTABLES }],
-  });
-  engine = await Engine.open();
-  gateway = lab.gateway();
-  await lab.backends.serve({ tcp: [80] });
-});
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
+useScene(
+  { gateways: ["edge-1", { name: "no-nft", hide: ["nft"] }, { name: "no-iptables", hide: IPTABLES }] },
+  (scene) => {
+    ({ lab, engine, gateway } = scene);
+  },
+);
 
 async function newStack(farms: readonly FarmData[], stack?: string): Promise<PulumiStack> {
   const gateways = ["edge-1", "no-nft", "no-iptables"].map((name) => lab.gateway(name));

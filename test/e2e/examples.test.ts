@@ -1,10 +1,10 @@
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Engine, ROOT } from "../support/engine/engine";
+import { describe, expect, it } from "vitest";
+import { type Engine, ROOT } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
-import { type Gateway, Lab } from "../support/lab";
+import type { Gateway, Lab } from "../support/lab";
 import { chiSquareTest, firstUnfairWindow } from "../support/statistics";
-import { counts, gatewaySettings, leftovers } from "./support";
+import { counts, gatewaySettings, leftovers, useScene } from "./support";
 
 /** Every program in examples/ but the quickstart, which has a file of its own: up, traffic, and away again. */
 
@@ -13,19 +13,19 @@ const DATA_PLANES = ["nftables", "iptables"];
 let lab: Lab;
 let engine: Engine;
 
-beforeAll(async () => {
-  lab = await Lab.create({
+useScene(
+  {
     gateways: ["edge-1", "edge-2", { name: "by-eth1", front: "eth1", back: "eth0" }],
     backends: [
       ...[3, 4, 5, 6].map((host) => `10.0.0.${host}`),
       ...["192.168.1.10", "192.168.1.11", "192.168.2.2", "192.168.2.3"],
     ],
-  });
-  engine = await Engine.open();
-  await lab.backends.serve({ tcp: [80, 443, 8040], udp: [53] });
-});
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
+    serve: { tcp: [80, 443, 8040], udp: [53] },
+  },
+  (scene) => {
+    ({ lab, engine } = scene);
+  },
+);
 
 /** The example on this gateway, which the program calls edge-1. */
 async function example(name: string, gateway: Gateway, more: Record<string, string>): Promise<PulumiStack> {

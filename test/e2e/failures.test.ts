@@ -1,31 +1,35 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { fault } from "../faults/fault";
 import { foreignRules, plantForeignRules } from "../faults/foreign";
 import type { Call, Result } from "../support/engine/cli";
-import { Engine } from "../support/engine/engine";
+import type { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
-import { type Gateway, Lab } from "../support/lab";
-import { counts, edge, everything, type FarmData, farm, leftovers, rewrite, stackOf } from "./support";
+import type { Gateway, Lab } from "../support/lab";
+import {
+  counts,
+  EVEN,
+  edge,
+  everything,
+  type FarmData,
+  farm,
+  leftovers,
+  rewrite,
+  stackOf,
+  useScene,
+} from "./support";
 
 /** A farm that fails half-way: engine and gateway agree again after the next `up`. */
-
-const EVEN = { "192.0.2.1": 5, "192.0.2.2": 5 };
 
 let lab: Lab;
 let engine: Engine;
 let gateway: Gateway;
 let theirs: string;
 
-beforeAll(async () => {
-  lab = await Lab.create({ backends: 3 });
-  engine = await Engine.open();
-  gateway = lab.gateway();
+useScene({ backends: 3 }, async (scene) => {
+  ({ lab, engine, gateway } = scene);
   theirs = await plantForeignRules(gateway);
-  await lab.backends.serve({ tcp: [80] });
 });
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
 
 /**
  * Puts a program before the real one, which `action` decides about for every input that names the third backend.

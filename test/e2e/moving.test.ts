@@ -1,11 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { fault } from "../faults/fault";
-import { Engine } from "../support/engine/engine";
+import type { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
-import { type Gateway, Lab } from "../support/lab";
+import type { Gateway, Lab } from "../support/lab";
 import type { HeldConnection } from "../support/traffic/host";
 import {
   counts,
+  EVEN,
   edge,
   everything,
   type FarmData,
@@ -15,12 +16,11 @@ import {
   rewrite,
   stackOf,
   underTraffic,
+  useScene,
   VIP,
 } from "./support";
 
 /** Names, ports, machines and data planes change; connections go on, and nothing stays behind. */
-
-const EVEN = { "192.0.2.1": 5, "192.0.2.2": 5 };
 
 let lab: Lab;
 let engine: Engine;
@@ -28,15 +28,11 @@ let stack: PulumiStack;
 let one: Gateway;
 let two: Gateway;
 
-beforeAll(async () => {
-  lab = await Lab.create({ gateways: ["edge-1", "edge-2", "edge-3"] });
-  engine = await Engine.open();
-  await lab.backends.serve({ tcp: [80, 81] });
+useScene({ gateways: ["edge-1", "edge-2", "edge-3"], serve: { tcp: [80, 81] } }, async (scene) => {
+  ({ lab, engine } = scene);
   [one, two] = [lab.gateway("edge-1"), lab.gateway("edge-2")];
   stack = await stackOf(engine, [], [one, two, lab.gateway("edge-3")]);
 });
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
 
 /** Goes up with these farms while connections come in. */
 async function move(farms: readonly FarmData[]): Promise<string> {

@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { fault } from "../faults/fault";
-import { Engine } from "../support/engine/engine";
+import type { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
-import { type Gateway, Lab } from "../support/lab";
-import { counts, edge, type FarmData, farm, leftovers, rewrite, stackOf, VIP } from "./support";
+import type { Gateway, Lab } from "../support/lab";
+import { counts, edge, type FarmData, farm, leftovers, rewrite, stackOf, useScene, VIP } from "./support";
 
 /** What is on a gateway beside the farms: other rules, other sysctls, other stacks. */
 
@@ -34,14 +34,10 @@ mkdir -p /etc/sysctl.d; echo 'net.ipv4.conf.all.rp_filter = 0' >/etc/sysctl.d/50
 let lab: Lab;
 let engine: Engine;
 
-beforeAll(async () => {
-  lab = await Lab.create({ gateways: ["edge-1", { name: "legacy", iptables: "legacy" }] });
-  engine = await Engine.open();
-  await lab.backends.serve({ tcp: [80] });
+useScene({ gateways: ["edge-1", { name: "legacy", iptables: "legacy" }] }, async (scene) => {
+  ({ lab, engine } = scene);
   await Promise.all(["edge-1", "legacy"].map((name) => lab.gateway(name).sh(FOREIGN)));
 });
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
 
 /** Every rule that is not of this package, in its order, and the files beside ours. */
 async function foreign(gateway: Gateway): Promise<string> {

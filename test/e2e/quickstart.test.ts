@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { fault } from "../faults/fault";
-import { Engine, ROOT } from "../support/engine/engine";
+import { type Engine, ROOT } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
-import { Lab } from "../support/lab";
+import type { Lab } from "../support/lab";
 import { chiSquareTest } from "../support/statistics";
-import { counts, everything, gatewaySettings, leftovers, underTraffic } from "./support";
+import { counts, everything, gatewaySettings, leftovers, underTraffic, useScene } from "./support";
 
 /** The project at the repository's root, from nothing to nothing. */
 
@@ -13,14 +13,10 @@ const BACKENDS = ["10.0.0.3", "10.0.0.4"];
 let lab: Lab;
 let engine: Engine;
 
-beforeAll(async () => {
-  lab = await Lab.create({ backends: BACKENDS });
-  engine = await Engine.open();
+useScene({ backends: BACKENDS, serve: { tcp: [80, 443] } }, (scene) => {
+  ({ lab, engine } = scene);
   console.log(engine.description);
-  await lab.backends.serve({ tcp: [80, 443] });
 });
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
 
 describe.each(["nftables", "iptables"])("quickstart on %s", (dataPlane) => {
   let stack: PulumiStack;

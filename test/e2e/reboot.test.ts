@@ -1,21 +1,20 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { fault } from "../faults/fault";
-import { Engine } from "../support/engine/engine";
-import { Lab } from "../support/lab";
-import { counts, edge, everything, farm, leftovers, rewrite, stackOf } from "./support";
+import type { Engine } from "../support/engine/engine";
+import type { Lab } from "../support/lab";
+import { counts, edge, everything, farm, leftovers, rewrite, stackOf, useScene } from "./support";
 
 /** A gateway that restarts serves again, with no engine in sight. */
 
 let lab: Lab;
 let engine: Engine;
 
-beforeAll(async () => {
-  lab = await Lab.create({ gateways: [{ name: "edge-1", systemd: true }, "edge-2"] });
-  engine = await Engine.open();
-  await lab.backends.serve({ tcp: [80], udp: [53] });
-});
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
+useScene(
+  { gateways: [{ name: "edge-1", systemd: true }, "edge-2"], serve: { tcp: [80], udp: [53] } },
+  (scene) => {
+    ({ lab, engine } = scene);
+  },
+);
 
 const TARGETS = [
   { dataPlane: "nftables" },

@@ -1,12 +1,12 @@
 /** What the end-to-end tests share: farms as data for a real engine, what a gateway holds, traffic while things change. */
 
-import { expect, vi } from "vitest";
+import { afterAll, beforeAll, expect, vi } from "vitest";
 import type { BackendSpec, ListenerSpec } from "../../src/core";
 import type { Drift, GatewayArgs } from "../../src/index";
-import type { Engine } from "../support/engine/engine";
+import { Engine } from "../support/engine/engine";
 import type { ProjectOptions } from "../support/engine/project";
 import type { PulumiStack } from "../support/engine/stack";
-import type { Gateway, Lab } from "../support/lab";
+import { type Gateway, Lab, type LabOptions, type ServeOptions } from "../support/lab";
 import type { Connection } from "../support/lab/ssh";
 import type { ConnectOptions, SteadyResult } from "../support/traffic/types";
 
@@ -14,6 +14,37 @@ import type { ConnectOptions, SteadyResult } from "../support/traffic/types";
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 
 export const VIP = "203.0.113.10";
+
+/** Ten connections to a {@link farm} as it comes. */
+export const EVEN = { "192.0.2.1": 5, "192.0.2.2": 5 };
+
+export interface Scene {
+  lab: Lab;
+  engine: Engine;
+  /** The first one of the lab. */
+  gateway: Gateway;
+}
+
+/**
+ * A lab and an engine, from before a file's first test until after its last.
+ *
+ * @param options of the lab, and what its backends serve (port 80 unless told)
+ * @param begin keeps what the file needs of it, and does what comes before its first test
+ */
+export function useScene(
+  { serve = { tcp: [80] }, ...options }: LabOptions & { serve?: ServeOptions },
+  begin: (scene: Scene) => unknown,
+): void {
+  let lab: Lab;
+  let engine: Engine;
+  beforeAll(async () => {
+    lab = await Lab.create(options);
+    engine = await Engine.open();
+    await lab.backends.serve(serve);
+    await begin({ lab, engine, gateway: lab.gateway() });
+  });
+  afterAll(() => Promise.all([engine?.close(), lab?.close()]));
+}
 
 /** A gateway as a program describes it. In its connection, `privateKey` names the secret setting that has the key. */
 export type GatewayData = Omit<GatewayArgs, "connection"> & { name: string; connection: object };

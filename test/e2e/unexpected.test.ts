@@ -1,25 +1,30 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Engine } from "../support/engine/engine";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { Engine } from "../support/engine/engine";
 import type { PulumiStack } from "../support/engine/stack";
-import { type Gateway, Lab } from "../support/lab";
-import { counts, edge, type FarmData, farm, leftovers, rewrite, stackOf, underTraffic, VIP } from "./support";
+import type { Gateway, Lab } from "../support/lab";
+import {
+  counts,
+  EVEN,
+  edge,
+  type FarmData,
+  farm,
+  leftovers,
+  rewrite,
+  stackOf,
+  underTraffic,
+  useScene,
+  VIP,
+} from "./support";
 
 /** What people do with an engine that nobody has in mind when writing a component. */
-
-const EVEN = { "192.0.2.1": 5, "192.0.2.2": 5 };
 
 let lab: Lab;
 let engine: Engine;
 let gateway: Gateway;
 
-beforeAll(async () => {
-  lab = await Lab.create({ backends: 3 });
-  engine = await Engine.open();
-  gateway = lab.gateway();
-  await lab.backends.serve({ tcp: [80] });
+useScene({ backends: 3 }, (scene) => {
+  ({ lab, engine, gateway } = scene);
 });
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
 
 async function urnOf(stack: PulumiStack, name: string): Promise<string> {
   return (await stack.resources()).map(({ urn }) => urn).find((urn) => urn.endsWith(`::${name}`))!;

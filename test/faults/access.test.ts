@@ -2,31 +2,35 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect } from "vitest";
+import { expect } from "vitest";
 import { toolText } from "../../src/host/tool";
-import { counts, edge, everything, farm, leftovers, rewrite, stackOf, VIP } from "../e2e/support";
-import { Engine } from "../support/engine/engine";
+import {
+  counts,
+  EVEN,
+  edge,
+  everything,
+  farm,
+  leftovers,
+  rewrite,
+  stackOf,
+  useScene,
+  VIP,
+} from "../e2e/support";
+import type { Engine } from "../support/engine/engine";
 import type { PulumiStack, ResourceState } from "../support/engine/stack";
-import { type Gateway, Lab } from "../support/lab";
+import type { Gateway, Lab } from "../support/lab";
 import { fault } from "./fault";
 import { foreignRules, plantForeignRules } from "./foreign";
-
-const EVEN = { "192.0.2.1": 5, "192.0.2.2": 5 };
 
 let lab: Lab;
 let engine: Engine;
 let gateway: Gateway;
 let foreign: string;
 
-beforeAll(async () => {
-  lab = await Lab.create();
-  engine = await Engine.open();
-  gateway = lab.gateway();
+useScene({}, async (scene) => {
+  ({ lab, engine, gateway } = scene);
   foreign = await plantForeignRules(gateway);
-  await lab.backends.serve({ tcp: [80] });
 });
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
 
 /** The lines of an engine's output that say so. */
 function lineWith(output: string, words: RegExp): string {

@@ -2,15 +2,23 @@
 
 import { randomBytes } from "node:crypto";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { afterAll, beforeAll, expect } from "vitest";
-import { counts, edge, type FarmData, farm, leftovers, rewrite, stackOf } from "../e2e/support";
-import { Engine } from "../support/engine/engine";
-import { type Gateway, Lab } from "../support/lab";
+import { expect } from "vitest";
+import {
+  counts,
+  EVEN,
+  edge,
+  type FarmData,
+  farm,
+  leftovers,
+  rewrite,
+  stackOf,
+  useScene,
+} from "../e2e/support";
+import type { Engine } from "../support/engine/engine";
+import type { Gateway, Lab } from "../support/lab";
 import { type BareGateway, IPTABLES, NFTABLES, shared, VARIANTS } from "./bare-gateway";
 import { fault } from "./fault";
 import { foreignRules, plantForeignRules } from "./foreign";
-
-const EVEN = { "192.0.2.1": 5, "192.0.2.2": 5 };
 
 const bareGateway = shared();
 
@@ -19,15 +27,10 @@ let engine: Engine;
 let gateway: Gateway;
 let foreign: string;
 
-beforeAll(async () => {
-  lab = await Lab.create();
-  engine = await Engine.open();
-  gateway = lab.gateway();
+useScene({}, async (scene) => {
+  ({ lab, engine, gateway } = scene);
   foreign = await plantForeignRules(gateway);
-  await lab.backends.serve({ tcp: [80] });
 });
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
 
 /** Rules of others whose comments, over several lines, read like rules of ours. */
 const IMITATION = `

@@ -1,29 +1,33 @@
 /** Names and values that are none, in a program and, past the program, to the gateway's tool. */
 
-import { afterAll, beforeAll, expect } from "vitest";
+import { expect } from "vitest";
 import { compile } from "../../src/core";
 import { shortName } from "../../src/spec/name";
-import { edge, everything, type FarmData, farm, type GatewayData, stackOf, VIP } from "../e2e/support";
+import {
+  edge,
+  everything,
+  type FarmData,
+  farm,
+  type GatewayData,
+  stackOf,
+  useScene,
+  VIP,
+} from "../e2e/support";
 import { ruleSet } from "../host/fixtures";
 import { applyArguments, OWNER } from "../host/support";
-import { Engine } from "../support/engine/engine";
-import { type Gateway, Lab } from "../support/lab";
+import type { Engine } from "../support/engine/engine";
+import type { Gateway } from "../support/lab";
 import { IPTABLES, NFTABLES, shared, VARIANTS } from "./bare-gateway";
 import { fault } from "./fault";
 
 const bareGateway = shared();
 
-let lab: Lab;
 let engine: Engine;
 let gateway: Gateway;
 
-beforeAll(async () => {
-  lab = await Lab.create();
-  engine = await Engine.open();
-  gateway = lab.gateway();
+useScene({}, (scene) => {
+  ({ engine, gateway } = scene);
 });
-
-afterAll(() => Promise.all([engine?.close(), lab?.close()]));
 
 /** Names that mean something to a shell, nft, iptables, a path or a terminal, or that only look like a name. */
 const HOSTILE = [
