@@ -6,6 +6,7 @@ import { installCommand } from "../../src/host/commands";
 import { toolText } from "../../src/host/tool";
 import { ruleSet } from "../host/fixtures";
 import { applyArguments, OWNER } from "../host/support";
+import { EVERYTHING } from "../spec/farms";
 import type { Outcome } from "../support/lab/process";
 import { randomNumbers } from "../traffic/random-farm";
 import { BareGateway, NFTABLES, VARIANTS, type Variant } from "./bare-gateway";
@@ -17,22 +18,9 @@ const SEED = Number(process.env.SEED ?? 1);
 const gateways: BareGateway[] = [];
 afterAll(() => Promise.all(gateways.map((gateway) => gateway.end())));
 
-/** A farm with everything that a rule set can hold. */
 const RICH: FarmSpec = {
-  listeners: [
-    { address: "203.0.113.10", protocol: "tcp", port: 80 },
-    { address: "203.0.113.10", protocol: "tcp", ports: "8000-8080" },
-  ],
-  backends: [
-    { address: "10.0.0.3", mark: 3, maxConnections: 5 },
-    { address: "10.0.0.4", mark: 4 },
-  ],
-  affinity: { by: "sourceIp", timeoutSeconds: 300 },
-  limits: { maxConnections: 9, newConnectionsPerSecond: 8, perSource: { newConnectionsPerSecond: 7 } },
-  allow: ["192.0.2.0/24"],
-  log: { prefix: "web:" },
-  helper: "ftp",
-  onRemoval: "cut",
+  ...EVERYTHING,
+  listeners: [...EVERYTHING.listeners, { address: "203.0.113.10", protocol: "tcp", ports: "8000-8080" }],
 };
 
 /** What somebody would write into a rule set who wants more than a farm. */

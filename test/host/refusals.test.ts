@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { version } from "../../package.json";
-import { compile, type FarmSpec } from "../../src/core";
+import { compile } from "../../src/core";
 import { toolText } from "../../src/host/tool";
-import { anyCase } from "../spec/farms";
+import { anyCase, EVERYTHING } from "../spec/farms";
 import { plainEnvironment } from "../support/lab/process";
 import { PLANES, ruleSet } from "./fixtures";
 import { applyArguments, Machine, OWNER } from "./support";
@@ -130,21 +130,6 @@ describe("a damaged rule set", () => {
 });
 
 describe("what remembers, counts, limits and logs", () => {
-  const spec: FarmSpec = {
-    listeners: [{ address: "203.0.113.10", protocol: "tcp", port: 80 }],
-    backends: [
-      { address: "10.0.0.3", mark: 3, maxConnections: 5 },
-      { address: "10.0.0.4", mark: 4 },
-    ],
-    affinity: { by: "sourceIp", timeoutSeconds: 300 },
-    limits: { maxConnections: 9, newConnectionsPerSecond: 8, perSource: { newConnectionsPerSecond: 7 } },
-    allow: ["192.0.2.0/24"],
-    log: { prefix: "web:" },
-    helper: "ftp",
-    pins: [{ source: "192.0.2.9", backend: "10.0.0.3" }],
-    onRemoval: "cut",
-  };
-
   async function expectRefused(good: string, [from, to]: readonly [string | RegExp, string]): Promise<void> {
     const set = good.replace(from, to);
     expect(set).not.toBe(good);
@@ -205,7 +190,7 @@ describe("what remembers, counts, limits and logs", () => {
     ["a backend in another state", "# backend 10.0.0.3 0x3 1/2", "# backend 10.0.0.3 0x3 1/2 gone"],
     ["a header behind the body", "add element", "# backend 10.0.0.9 0x9 1/2\nadd element"],
   ])("nftables: %s is refused", async (_, from, to) => {
-    await expectRefused(compile("web", spec, { dataPlane: "nftables" }).ruleSet, [from, to]);
+    await expectRefused(compile("web", EVERYTHING, { dataPlane: "nftables" }).ruleSet, [from, to]);
   });
 
   test.each<[string, string | RegExp, string]>([
@@ -256,12 +241,12 @@ describe("what remembers, counts, limits and logs", () => {
     ["another target", "-j LOG", "-j NFQUEUE"],
     ["another match", "-m limit ", "-m string "],
   ])("iptables: %s is refused", async (_, from, to) => {
-    await expectRefused(compile("web", spec, { dataPlane: "iptables" }).ruleSet, [from, to]);
+    await expectRefused(compile("web", EVERYTHING, { dataPlane: "iptables" }).ruleSet, [from, to]);
   });
 
   test("another name of a table is refused that is too long, its own is taken", async () => {
     const farm = {
-      ...spec,
+      ...EVERYTHING,
       limits: { newConnectionsPerSecond: 123, perSource: { newConnectionsPerSecond: 7000 } },
     };
     const good = compile("web-of-many", farm, { dataPlane: "iptables" }).ruleSet;

@@ -18,6 +18,22 @@ export const FARM: FarmSpec = {
   backends: [{ address: "10.0.0.3" }, { address: "10.0.0.4" }],
 };
 
+/** With every kind of line that a rule set can hold. */
+export const EVERYTHING: FarmSpec = {
+  listeners: [{ address: "203.0.113.10", protocol: "tcp", port: 80 }],
+  backends: [
+    { address: "10.0.0.3", mark: 3, maxConnections: 5 },
+    { address: "10.0.0.4", mark: 4 },
+  ],
+  affinity: { by: "sourceIp", timeoutSeconds: 300 },
+  limits: { maxConnections: 9, newConnectionsPerSecond: 8, perSource: { newConnectionsPerSecond: 7 } },
+  allow: ["192.0.2.0/24"],
+  log: { prefix: "web:" },
+  helper: "ftp",
+  pins: [{ source: "192.0.2.9", backend: "10.0.0.3" }],
+  onRemoval: "cut",
+};
+
 export const NFTABLES: TargetSpec = { dataPlane: "nftables" };
 export const NAT: TargetSpec = { dataPlane: "iptables" };
 export const ZEVENET: TargetSpec = { dataPlane: "iptables", layout: "zevenet" };
