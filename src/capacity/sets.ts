@@ -7,6 +7,9 @@ import { CLIENT_BYTES, LIMITED_SOURCES, SOURCE_RATE_BYTES } from "./facts";
 import { atATime, type Load, sayLoad } from "./load";
 import type { CapacityWarning } from "./warning";
 
+/** Where it stands what a dynamic set does that is full. */
+const NFT_SIZE = "nft(8), sets: size; net/netfilter/nft_set_hash.c (nft_rhash_update)";
+
 /** What a gateway remembers clients by. */
 export interface SetCapacity {
   /** What for: affinity, or the limit of each source. */
@@ -86,10 +89,7 @@ function affinityWarnings(
         `${sayLoad(newPerSecond, load)} are up to ${formatCount(clients)} clients within ` +
         `${formatCount(affinity.timeout)} s, and ${formatCount(room)} are remembered: further ones are spread without ` +
         "affinity; take a larger maxEntries or a shorter timeoutSeconds",
-      source:
-        dataPlane === "iptables"
-          ? "ipset(8), maxelem"
-          : "nft(8), sets: size; net/netfilter/nft_set_hash.c (nft_rhash_update)",
+      source: dataPlane === "iptables" ? "ipset(8), maxelem" : NFT_SIZE,
     },
   ];
 }
@@ -119,7 +119,7 @@ function sourceWarnings(
       source:
         dataPlane === "iptables"
           ? "net/netfilter/xt_hashlimit.c (htable_create, dsthash_alloc_init)"
-          : "nft(8), sets: size; net/netfilter/nft_set_hash.c (nft_rhash_update)",
+          : NFT_SIZE,
     },
   ];
 }

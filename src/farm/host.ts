@@ -41,8 +41,9 @@ export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.Cust
       `netfilter-lb-${gateway.name}`,
       {
         connection: connectionOf(gateway.connection),
-        create: withRepairs(gateway, (repairEvery) =>
-          pulumi.output(gateway.lockForward).apply((lockForward) =>
+        create: pulumi
+          .all([checkedRepairs(gateway), gateway.lockForward])
+          .apply(([repairEvery, lockForward]) =>
             (managed ? installCommand : prepareCommand)(owner, {
               ...call,
               repairEvery,
@@ -50,7 +51,6 @@ export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.Cust
               lockForward,
             }),
           ),
-        ),
         ...(managed && { stdin: toolText() }),
         delete: retireCommand(owner, { ...call, uninstall: managed }),
         ...QUIET,
@@ -64,15 +64,15 @@ export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.Cust
 }
 
 /** @throws RunError (in the preview, where the number comes from another resource) for one that is not right */
-function withRepairs(
-  { name, repairEverySeconds }: NamedGateway,
-  create: (repairEvery: number | undefined) => pulumi.Output<string>,
-): pulumi.Input<string> {
-  if (repairEverySeconds === undefined || typeof repairEverySeconds === "number")
-    return create(repairEverySeconds);
+function checkedRepairs({
+  name,
+  repairEverySeconds,
+}: NamedGateway): number | undefined | pulumi.Output<number | undefined> {
+  // A plain one was checked with the other arguments.
+  if (repairEverySeconds === undefined || typeof repairEverySeconds === "number") return repairEverySeconds;
   return pulumi.output(repairEverySeconds).apply((seconds) => {
     const [problem] = checkShape(schemas.repairEverySeconds, seconds);
     if (problem) throw runError(`gateway ${name}: repairEverySeconds: ${problem.text}`);
-    return create(seconds);
+    return seconds;
   });
 }

@@ -73,8 +73,8 @@ export class Registry {
   }
 
   /**
-   * @throws RunError that names both farms, where their chains would have one name, or they claim the same packet, or where one sends to what the other claims: a packet
-   * is translated once
+   * @throws RunError that names both farms, where their chains would have one name, where they claim the same packet, or where one
+   * sends to what the other claims: a packet is translated once
    */
   claim(gateway: string, farm: string, plan: Plan): void {
     const claim: Claim = { farm, services: plan.pools.flatMap(({ services }) => services), plan };
