@@ -54,6 +54,35 @@ take_payload() {
   [ -z "$payload_fault" ] || fail 4 "the rule set of farm $farm is damaged: $payload_fault"
 }
 
+# stand: which set is stored of the farm, whose and since when, and whether the stack is set up here.
+stand() {
+  stand_owner='' stand_hash='' stand_when='' stand_stack=''
+  [ ! -f "$(stack_file "$owner")" ] || stand_stack=1
+  [ ! -f "$FARMS/$farm.rules" ] || while read -r _ stand_word stand_value; do
+    case $stand_word in
+      owner) stand_owner=$stand_value ;;
+      sha256) stand_hash=$stand_value ;;
+      applied) stand_when=$stand_value; break ;;
+    esac
+  done <"$FARMS/$farm.rules"
+} 2>/dev/null
+
+# outrun WHAT: has another run of this stack come in since "stand" looked? One that began later (the other operator, the pulumi up
+# after one that was killed) is not undone by one that knows nothing of it. What a farm of the stack took over is no reason: services
+# move within one pulumi up.
+outrun() {
+  outrun_hash=$stand_hash outrun_stack=$stand_stack
+  stand
+  [ -z "$outrun_stack" ] || [ -n "$stand_stack" ] ||
+    fail 3 "$owner was retired from this gateway while this run waited, so farm $farm $1; run pulumi up again if it shall be there"
+  case $stand_hash in '' | "$outrun_hash" | "${sha256:-none}" | partly-taken-over) return ;; esac
+  outrun_words="another run of $stand_owner changed farm $farm (sha256 $stand_hash, begun at $stand_when) while this one (begun at $now) waited"
+  # ISO times sort as text.
+  [ "$(printf '%s\n%s\n' "$now" "$stand_when" | sort | tail -n 1)" = "$now" ] ||
+    fail 3 "$outrun_words, so farm $farm $1; run this again if yours shall count"
+  say "note: $outrun_words"
+}
+
 # entry: the file as it is stored: where it came from, then the set, in which "web.farm" becomes "web.9f31c2d4" after the
 # set's hash. So chains of two versions stand side by side while the elements move from the one to the other, and a
 # chain in use never changes.
@@ -117,8 +146,10 @@ is_stored() {
 
 command_apply() {
   begin
+  stand
   take_payload
   lock "apply $farm"
+  outrun "is not applied"
   state_folders
   recover_if_killed
   apply_set
@@ -228,7 +259,9 @@ bearer() { awk '/^# owner / { print $3; exit }' "$1"; }
 command_remove() {
   [ -d "$FARMS" ] || { say "nothing to remove: farm $farm is not here"; return; }
   begin
+  stand
   lock "remove $farm"
+  outrun "stays"
   state_folders
   known_sets "$FARMS/$farm.rules"
   recover_if_killed
