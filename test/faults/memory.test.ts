@@ -8,7 +8,10 @@ import { fault, sweep } from "./fault";
 
 const gatewayOf = shared();
 
-/** Counts the programs that the tool starts, in /run/victims/count, and kills the one of that number with SIGKILL. */
+/**
+ * Counts the programs that the tool starts, in /run/victims/count, and kills the one of that number with SIGKILL. Under a lock, since
+ * those of a pipe start side by side.
+ */
 async function layMines(gateway: BareGateway): Promise<void> {
   await gateway.sh(`mkdir -p /run/victims/bin
     for program in awk sed grep cat sort cut diff head tail tr wc cmp cp mv rm mkdir date sha256sum sync df unshare \\
@@ -16,7 +19,9 @@ async function layMines(gateway: BareGateway): Promise<void> {
       real=$(command -v $program) || continue
       cat >/run/victims/bin/$program <<END
 #!/bin/sh
+exec 8>>/run/victims/lock; flock 8
 read -r n </run/victims/count; n=\\$((n + 1)); echo \\$n >/run/victims/count
+exec 8>&-
 read -r at </run/victims/at
 [ \\$n != \\$at ] || { echo $program >/run/victims/name; kill -9 \\$\\$; }
 exec $real "\\$@"

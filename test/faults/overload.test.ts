@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { expect } from "vitest";
 import { ALL, addressOf, eachPlane, type Plane, VIP } from "../traffic/plane";
 import { arrivals } from "../traffic/spy";
@@ -68,8 +69,11 @@ async function full(plane: Plane) {
   await empty(plane);
 
   // Filling takes longer than connection tracking remembers a flow of UDP by default.
-  await plane.gateway.sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=600");
+  await plane.gateway.sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout_stream=600");
   const open = [await plane.hold(), await plane.hold({ protocol: "udp" })];
+  // After two seconds of both ways the kernel takes a flow of UDP for assured, and no longer gives it up for others.
+  await delay(2500);
+  for (const one of open) await one.ask();
   const most = await fill(plane, "SEEN_REPLY,ASSURED");
   for (const protocol of ["tcp", "udp"] as const)
     expect((await plane.connect({ protocol, count: 20, timeout: 500 })).failures).toEqual({ timeout: 20 });

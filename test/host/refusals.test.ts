@@ -238,6 +238,16 @@ describe("what remembers, counts, limits and logs", () => {
       "-j LOG --log-prefix",
       "-j REJECT --reject-with icmp-admin-prohibited -j LOG --log-prefix",
     ],
+    ["a rule outside a table", "*mangle\n", "-A NFLB-web -j RETURN\n*mangle\n"],
+    ["a chain outside a table", "*mangle\n", ":NFLB-web - [0:0]\n*mangle\n"],
+    ["a rule of a chain that its table does not have", "*mangle\n", "*mangle\n-A NFLB-web -j RETURN\n"],
+    ["a table within a table", "*mangle\n", "*mangle\n*filter\n"],
+    [
+      "a set within a table",
+      "*mangle\n",
+      "*mangle\ncreate NFLB-web.deny hash:net family inet maxelem 65536\n",
+    ],
+    ["a table without its end", /COMMIT\n$/, ""],
     ["another target", "-j LOG", "-j NFQUEUE"],
     ["another match", "-m limit ", "-m string "],
   ])("iptables: %s is refused", async (_, from, to) => {

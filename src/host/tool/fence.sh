@@ -157,17 +157,20 @@ check_set() {
     if ($5 ~ /guarded/ ? verdict != "" : verdict !~ /^goto / || !own_nft(substr(verdict, 6))) bad("leads out of the farm")
     next
   }
-  plane != "nftables" && /^# ip6?$/ { section = $2; next }
-  plane != "nftables" && /^(\*(raw|mangle|nat|filter)|COMMIT)$/ { next }
-  plane != "nftables" && /^create / && is_set() { next }
-  plane != "nftables" && /^add / && NF == 3 && ($2 in own_set) && !($2 in learns) && $3 ~ /^[0-9a-f.:]+(\/[0-9]+)?$/ { next }
-  plane != "nftables" && /^:[^ ]+ - \[0:0\]$/ && own_ipt(substr($1, 2)) { next }
-  plane != "nftables" && $1 == "-A" {
+  plane == "nftables" { bad("is not of the farm: " substr($0, 1, 80)) }
+  /^# ip6?$/ && table == "" { section = $2; next }
+  /^\*(raw|mangle|nat|filter)$/ && table == "" && section != "" { table = substr($0, 2); next }
+  /^COMMIT$/ && table != "" { table = ""; next }
+  table == "" && section != "" && /^create / && is_set() { next }
+  table == "" && /^add / && NF == 3 && ($2 in own_set) && !($2 in learns) && $3 ~ /^[0-9a-f.:]+(\/[0-9]+)?$/ { next }
+  table != "" && /^:[^ ]+ - \[0:0\]$/ && own_ipt(substr($1, 2)) { own_chain[section, table, substr($1, 2)] = 1; next }
+  table != "" && $1 == "-A" {
+    if (own_ipt($2) && !((section, table, $2) in own_chain)) bad("is in a chain that its table does not have")
     if (!own_ipt($2) && (section == "ip6") != (rule_service() ~ /:/)) bad("has an address of the other family")
     if (own_ipt($2) || $2 ~ /^NFLB-(PREROUTING|OUTPUT|INPUT|FORWARD|POSTROUTING)$/ && rule_service() in claimed) { check_options(); next }
   }
-  { bad("is not of the farm: " substr($0, 1, 80)) }
-  END { if (!said && (NR < 5 || !services || in_chain || in_table)) print "it ends too early, at line " NR }' "$1" || return 1
+  { bad((table == "" && /^(:|-A )/ ? "stands in no table: " : "is not of the farm: ") substr($0, 1, 80)) }
+  END { if (!said && (NR < 5 || !services || in_chain || in_table || table != "")) print "it ends too early, at line " NR }' "$1" || return 1
   while read -r check_table check_text; do
     check_hash=$(printf %s "$check_text" | sha256sum)
     [ "$check_table" = "${check_text%"${check_text#??}"}--${check_hash%"${check_hash#????????}"}" ] ||
