@@ -25,10 +25,9 @@ export type {
   Change,
   Comparison,
   MovedPart,
-  ReadPin,
-  ReadRole,
   ServiceMoves,
 } from "./report/comparison";
+export type { ReadPin, ReadRole } from "./report/features";
 export type { Address, Family } from "./spec/address";
 export type { PortRange } from "./spec/ports";
 export { formatProblem, type Problem, SpecError } from "./spec/problem";

@@ -3,7 +3,14 @@ import { createHash, randomBytes } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import { ask, type KnownConnection } from "../host/ask";
 import { type Owner, repairing, stamp, verifyCommand } from "../host/commands";
-import { type GatewayReport, parseReport, type Standing, sayFindings, standingOf } from "../host/report";
+import {
+  type GatewayAnswer,
+  type GatewayReport,
+  parseReport,
+  type Standing,
+  sayFindings,
+  standingOf,
+} from "../host/report";
 import { Drift } from "./args";
 import { connectionOf, type NamedGateway } from "./gateway";
 import { hasEngine } from "./hook";
@@ -63,13 +70,6 @@ export function driftOptions(
 }
 
 type Decision = { kind: "as it is" } | { kind: "as it was" } | { kind: "marked"; mark: string };
-
-export type GatewayAnswer =
-  | { kind: "report"; report: GatewayReport }
-  /** Nobody answers. */
-  | { kind: "silent" }
-  /** It answers, and says nothing of its farms. */
-  | { kind: "speechless" };
 
 /** Asks a gateway, and tells what concerns all its farms. Never rejects. */
 async function inquire(gateway: NamedGateway, connection: KnownConnection): Promise<GatewayAnswer> {

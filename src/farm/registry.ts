@@ -1,9 +1,9 @@
 import type * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { Owner } from "../host/commands";
+import type { GatewayAnswer } from "../host/report";
 import type { Plan } from "../plan/plan";
 import { formatService, type Service, servicesOverlap } from "../spec/service";
-import type { GatewayAnswer } from "./drift";
 import { runError } from "./error";
 import type { NamedGateway } from "./gateway";
 

@@ -33,6 +33,14 @@ export interface GatewayReport {
   notes: string[];
 }
 
+/** What came of asking a gateway. */
+export type GatewayAnswer =
+  | { kind: "report"; report: GatewayReport }
+  /** Nobody answers. */
+  | { kind: "silent" }
+  /** It answers, and says nothing of its farms. */
+  | { kind: "speechless" };
+
 const text = z.string().max(10_000);
 const schema: z.ZodType<GatewayReport> = z.object({
   reason: text.nullable(),

@@ -1,17 +1,9 @@
 import type { Plan, PlannedBackend, Pool } from "../plan/plan";
 import { firstMatchWins, threshold } from "../plan/probability";
 import { turns } from "../plan/turns";
+import type { Choice, LeafOf } from "./choice";
 import { hashed } from "./hash";
 import type { IptMatch, IptRule } from "./ruleset";
-
-/** Rules that hand each connection to a backend's leaf, and their chains, the root first. */
-export interface Choice {
-  chains: string[];
-  rules: IptRule[];
-}
-
-/** Gives the chain of a backend's leaf. */
-export type LeafOf = (backend: PlannedBackend) => string;
 
 /** @param pool with a backend at least that is chosen */
 export function choose(plan: Plan, pool: Pool, root: string, leaf: LeafOf): Choice {

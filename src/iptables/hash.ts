@@ -1,6 +1,6 @@
 import type { Plan, Pool } from "../plan/plan";
 import { SEED } from "../plan/slots";
-import type { Choice, LeafOf } from "./choose";
+import type { Choice, LeafOf } from "./choice";
 import type { IptRule, PacketHash } from "./ruleset";
 
 /**

@@ -1,7 +1,8 @@
 import { FULL_MASK } from "../plan/mark";
 import type { Plan, PlannedBackend, Pool } from "../plan/plan";
 import { admission, REJECTED } from "./admission";
-import { type Choice, choose, type LeafOf } from "./choose";
+import type { Choice, LeafOf } from "./choice";
+import { choose } from "./choose";
 import { isRefused } from "./guard";
 import type { IptRule, IptTable } from "./ruleset";
 import { dispatch } from "./service";

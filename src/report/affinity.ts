@@ -1,16 +1,9 @@
 import { Fraction } from "../plan/fraction";
 import type { PlannedAffinity } from "../plan/plan";
-import type { Family } from "../spec/address";
-import type { Difference } from "./comparison";
+import type { Difference, Forgotten } from "./difference";
 import { isReached, reachesAny } from "./reached";
 import type { ReadBackend, ReadFarm } from "./read";
 import { sayShare } from "./share";
-
-/** The part of what affinity remembers that it forgets. */
-export interface Forgotten {
-  family: Family;
-  fraction: Fraction;
-}
 
 /**
  * Given that each backend is remembered in proportion to its share before: for each address family in which affinity remembered any.

@@ -1,5 +1,7 @@
 import { hex } from "../spec/check";
-import type { Comparison, Difference, ReadRole } from "./comparison";
+import type { Comparison } from "./comparison";
+import type { Difference } from "./difference";
+import type { ReadRole } from "./features";
 import { isReached } from "./reached";
 import type { ReadBackend, ReadFarm } from "./read";
 import { sayShare } from "./share";

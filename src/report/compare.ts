@@ -1,7 +1,8 @@
 import type { Fraction, Ratio } from "../plan/fraction";
 import { SpecError } from "../spec/problem";
 import { forgottenBetween } from "./affinity";
-import type { Change, Comparison, Difference, ServiceMoves } from "./comparison";
+import type { Change, Comparison, ServiceMoves } from "./comparison";
+import type { Difference } from "./difference";
 import { movedBetween } from "./moved";
 import { comparePins } from "./pins";
 import { type ReadBackend, type ReadFarm, readRuleSet } from "./read";

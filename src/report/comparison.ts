@@ -1,12 +1,7 @@
 import type { Ratio } from "../plan/fraction";
-import type { PlannedAffinity, PlannedLimits, PlannedLog, Role } from "../plan/plan";
 import type { Family } from "../spec/address";
-import type { Helper, OnRemoval, WhenEmpty } from "../spec/types";
-import type { Forgotten } from "./affinity";
-import type { Moved } from "./moved";
-import type { PinChange } from "./pins";
-import type { ReadBackend, ReadFarm } from "./read";
-import type { ServiceChange } from "./services";
+import type { OnRemoval } from "../spec/types";
+import type { ReadPin, ReadRole } from "./features";
 
 /** What a change of a farm's rules on a gateway does to traffic. */
 export interface Comparison {
@@ -67,65 +62,4 @@ export interface MovedPart {
 export interface ServiceMoves {
   to?: Record<string, string>;
   from?: Record<string, string>;
-}
-
-/**
- * What a rule set tells of what not every farm has: `ReadFarm` has it beside services, backends and the rest.
- */
-export interface ReadFeatures {
-  /** Families in which rules hash. One backend alone needs no hash, whatever the algorithm is. */
-  hash: Partial<Record<Family, ReadHash>>;
-  affinity: PlannedAffinity | undefined;
-  /** Ranges that do not overlap, IPv4 first, lowest first (`pinnedRanges`, whatever form the rules have). */
-  pins: ReadPin[];
-  /** Canonical networks, IPv4 first, lowest first; undefined: everybody. */
-  allow: string[] | undefined;
-  deny: string[];
-  limits: PlannedLimits;
-  /** Families in which no backend is active, and what new connections get there. */
-  empty: Partial<Record<Family, WhenEmpty>>;
-  onRemoval: OnRemoval;
-  /** Undefined where no rule tells, since no service is TCP. */
-  looseTcp: boolean | undefined;
-  helper: Helper | undefined;
-  log: PlannedLog | undefined;
-  /** With source NAT `auto`: canonical networks. */
-  localNetworks: string[];
-}
-
-export interface ReadHash {
-  of: "source" | "flow";
-  /** How much of the source address counts, in bits. */
-  prefix: number;
-  /** Each slot's backend, by key. */
-  slots: string[];
-}
-
-export interface ReadPin {
-  family: Family;
-  first: string;
-  last: string;
-  /** By key. */
-  backend: string;
-}
-
-/** What `ReadBackend` has beside key, place, mark and share. */
-export interface ReadStanding {
-  role: ReadRole;
-  maxConnections: number | undefined;
-}
-
-/** One that is down is not there. */
-export type ReadRole = Exclude<Role, "down">;
-
-/** The same with exact numbers in it, for words. */
-export interface Difference {
-  before: ReadFarm | undefined;
-  after: ReadFarm | undefined;
-  services: ServiceChange;
-  backends: (Change<ReadBackend> & { key: string })[];
-  moved: Moved[];
-  forgotten: Forgotten[];
-  pins: PinChange;
-  moves: Required<ServiceMoves>;
 }

@@ -1,6 +1,6 @@
 import type { Family } from "../spec/address";
 import type { WhenEmpty } from "../spec/types";
-import type { Difference } from "./comparison";
+import type { Difference } from "./difference";
 
 const ANSWERS: Record<WhenEmpty, string> = {
   reject: "are rejected (a TCP reset, or ICMP port unreachable)",

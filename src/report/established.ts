@@ -1,5 +1,6 @@
 import { limitOf } from "./backends";
-import type { Difference, ReadRole } from "./comparison";
+import type { Difference } from "./difference";
+import type { ReadRole } from "./features";
 import type { ReadBackend, ReadFarm } from "./read";
 
 /**

@@ -1,6 +1,6 @@
 import type { Family } from "../spec/address";
 import type { Algorithm } from "../spec/types";
-import type { ReadFeatures } from "./comparison";
+import type { ReadFeatures } from "./features";
 
 /** What typed rules say without being asked by packets. */
 export interface Facts extends Omit<ReadFeatures, "onRemoval"> {

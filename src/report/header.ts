@@ -6,7 +6,7 @@ import { canonicalKey } from "../spec/check";
 import { EVERY_PORT } from "../spec/ports";
 import type { Service } from "../spec/service";
 import type { OnRemoval, Protocol } from "../spec/types";
-import type { ReadRole } from "./comparison";
+import type { ReadRole } from "./features";
 import { type Lines, notARuleSet } from "./text";
 
 /** The comment lines that open a rule set (docs/rule-set.md). */

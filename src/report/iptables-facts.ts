@@ -6,8 +6,8 @@ import type { Family } from "../spec/address";
 import { type Prefix, parsePrefix } from "../spec/prefix";
 import { show } from "../spec/problem";
 import type { AffinityKey, Algorithm, WhenEmpty } from "../spec/types";
-import type { ReadHash, ReadPin } from "./comparison";
 import { backendId, type Facts } from "./facts";
+import type { ReadHash, ReadPin } from "./features";
 import type { Header, HeaderBackend } from "./header";
 import { notARuleSet } from "./text";
 

@@ -1,8 +1,8 @@
 import type { NftRule, NftRuleSet, NftSlotGroup } from "../nftables/ruleset";
 import type { Family } from "../spec/address";
 import type { Algorithm } from "../spec/types";
-import type { ReadHash, ReadPin } from "./comparison";
 import { backendId, type Facts } from "./facts";
+import type { ReadHash, ReadPin } from "./features";
 
 /** What nftables rules say without being asked by packets. */
 export function nftFacts(set: NftRuleSet): Facts {

@@ -1,4 +1,4 @@
-import type { ReadPin } from "./comparison";
+import type { ReadPin } from "./features";
 import { sayCount } from "./lists";
 
 /** Pins that differ; one that leads to another backend is in both. */

@@ -1,6 +1,6 @@
 import type { RateLimit } from "../plan/plan";
 import { sayAffinity } from "./affinity";
-import type { Difference } from "./comparison";
+import type { Difference } from "./difference";
 import { sayListChange, sayNetworks } from "./lists";
 import { sayPins } from "./pins";
 import { reachesAny } from "./reached";

@@ -1,7 +1,8 @@
 import { Fraction } from "../plan/fraction";
 import { sayForgotten } from "./affinity";
 import { changesTier, sayBackends } from "./backends";
-import type { Comparison, Difference } from "./comparison";
+import type { Comparison } from "./comparison";
+import type { Difference } from "./difference";
 import { sayEmpty } from "./empty";
 import { sayEstablished } from "./established";
 import type { Moved } from "./moved";
