@@ -1,8 +1,8 @@
 /**
  * Runs every fault of the catalogue and writes docs/reliability.md:
  *
- *     npm run faults               all of them, with their long sweeps: hours
- *     npm run faults -- --bounded  with the sweeps that `npm test` has: minutes
+ *     npm run faults               all of them, with their long sweeps: over half an hour on two cores
+ *     npm run faults -- --bounded  with the sweeps that `npm test` has: half of that
  *     npm run faults -- 1 27       some of them; the page is left as it is
  */
 
