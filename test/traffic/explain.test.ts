@@ -12,6 +12,7 @@ import { caseOnAll, PLACE, TARGETS } from "../spec/farms";
 import { applyFarm, installTool, removeFarm } from "../support/farms";
 import { Lab } from "../support/lab";
 import { familyOf } from "../support/lab/addresses";
+import type { Namespace } from "../support/lab/namespace";
 
 /**
  * What `explain` says of a packet is what the kernel does with it: random farms with every feature, real packets, and the
@@ -48,7 +49,21 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
       .sh("echo 0 >/proc/sys/net/ipv4/icmp_ratelimit; echo 0 >/proc/sys/net/ipv6/icmp/ratelimit");
     // Backends say nothing: so a connection stays as its first packet left it.
     await lab.backends.sh(
-      "nft 'table inet silent { chain each { type filter hook prerouting priority -300; iifname gw0 meta l4proto { tcp, udp, icmp } drop; }; }'",
+      "nft 'table inet silent { chain each { type filter hook prerouting priority -300; iifname gw0 meta l4proto { tcp, udp, icmp } drop; iifname gw0 icmpv6 type echo-request drop; }; }'",
+    );
+    // ping does not tell that it was refused.
+    await Promise.all(
+      [lab.client, lab.gateway()].map(({ namespace }) =>
+        namespace.sh(`nft 'table inet refusals {
+          set v4 { typeof ip daddr; flags dynamic; }
+          set v6 { typeof ip6 daddr; flags dynamic; }
+          chain each {
+            type filter hook input priority 0
+            icmp type destination-unreachable add @v4 { ip daddr }
+            icmpv6 type destination-unreachable add @v6 { ip6 daddr }
+          }
+        }'`),
+      ),
     );
   });
   afterAll(() => lab?.close());
@@ -73,7 +88,7 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
             const { possible } = explain(name, spec, question, target);
             const foreseen = await Promise.all(possible.map(({ outcome }) => say(outcome, question)));
             expect(foreseen, JSON.stringify(question)).toContain(happened[i]);
-            const kind = happened[i]!.split(" ")[0]!;
+            const kind = `${question.protocol} ${happened[i]!.split(" ")[0]!}`;
             seen[kind] = (seen[kind] ?? 0) + 1;
           }
         } finally {
@@ -87,7 +102,7 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
         endOnFailure: process.env.SHRINK === undefined,
       });
       if (process.env.FARMS) console.log(`${iptables}: ${FARMS} farms:`, JSON.stringify(seen));
-      expect(seen.to).toBeGreaterThan(0);
+      expect(Object.keys(seen).filter((kind) => kind.endsWith(" to"))).not.toEqual([]);
     },
     30_000 + FARMS * 3_000,
   );
@@ -116,19 +131,19 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
     const questions = spec.listeners.flatMap(({ address, protocol, port, ports }, l) => {
       const family = address.includes(":") ? "ip6" : "ip";
       const dialled = port !== undefined ? [port] : (ports ?? "7,65535").split(/[,-]/).map(Number);
-      const protocols = protocol === "all" ? (["tcp", "udp"] as const) : [protocol];
-      return protocols.flatMap((each) =>
+      const ping = family === "ip" ? "icmp" : "icmpv6";
+      const protocols = protocol === "all" ? (["tcp", ping, "udp"] as const) : [protocol];
+      return protocols.flatMap((each, p) =>
         each === "sctp"
           ? []
-          : dialled.map((destinationPort, i): Question => {
+          : (each === ping ? [undefined] : dialled).map((destinationPort, i): Question => {
               const own = (l + i) % 5 === 4 && enters === undefined;
-              const host = HOSTS[(3 * l + i) % HOSTS.length]!;
+              const host = HOSTS[(3 * l + 5 * p + i) % HOSTS.length]!;
               const source = (l + i) % 7 === 6 ? PLACE[family].stranger : PLACE[family].client(host);
               return {
                 destination: address,
-                destinationPort,
                 protocol: each,
-                sourcePort: 40_000 + 16 * l + i,
+                ...(destinationPort !== undefined && { destinationPort, sourcePort: 40_000 + 16 * l + i }),
                 ...(own
                   ? {
                       from: "gateway",
@@ -149,9 +164,11 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
     const gateway = lab.gateway();
     const refused = await Promise.all(
       questions.map(async (question) => {
-        const { failures } = await (question.from === "gateway" ? gateway : lab.client).connect({
+        const host = question.from === "gateway" ? gateway : lab.client;
+        if (question.destinationPort === undefined) return await pingRefused(host.namespace, question);
+        const { failures } = await host.connect({
           to: question.destination,
-          port: question.destinationPort!,
+          port: question.destinationPort,
           protocol: question.protocol as "tcp" | "udp",
           from: question.source,
           fromPort: question.sourcePort!,
@@ -163,21 +180,29 @@ describe.each(["nft", "legacy"] as const)("where iptables is iptables-%s", (ipta
     const table = await gateway.sh("conntrack -L -f ipv4 2>/dev/null; conntrack -L -f ipv6 2>/dev/null");
     return questions.map((question, i) => {
       const { source, sourcePort, destination, destinationPort, protocol } = question;
+      const ports = destinationPort === undefined ? "type=" : `sport=${sourcePort} dport=${destinationPort} `;
       const line = table
         .split("\n")
         .find(
           (each) =>
-            each.startsWith(protocol) &&
-            each.includes(` src=${source} dst=${destination} sport=${sourcePort} dport=${destinationPort} `),
+            each.startsWith(`${protocol} `) && each.includes(` src=${source} dst=${destination} ${ports}`),
         );
       if (refused[i]) return line ? `refused and tracked: ${line}` : "rejected";
       if (!line) return "dropped";
-      const [, address, seenAs, port] = / src=\S+ .* src=(\S+) dst=(\S+) sport=(\d+) /.exec(line)!;
+      const [, address, seenAs, port] = / src=\S+ .* src=(\S+) dst=(\S+) (?:sport=(\d+)|type)/.exec(line)!;
       const mark = Number(/ mark=(\d+)/.exec(line)?.[1] ?? 0);
       return address === destination
         ? `untouched mark ${mark}`
         : `to ${address} ${port} source ${seenAs} mark ${mark}`;
     });
+  }
+
+  /** Sends an echo request. Each client sends but one packet, so what refuses it is told by the client's address. */
+  async function pingRefused(host: Namespace, { source, destination }: Question): Promise<boolean> {
+    const set = `inet refusals ${source.includes(":") ? "v6" : "v4"}`;
+    await host.run(["nft", "delete", "element", ...set.split(" "), `{ ${source} }`]);
+    await host.run(["busybox", "ping", "-q", "-c", "1", "-W", "1", "-I", source, destination]);
+    return (await host.run(["nft", "get", "element", ...set.split(" "), `{ ${source} }`])).code === 0;
   }
 
   async function say(outcome: Outcome, { destination }: Question): Promise<string> {
