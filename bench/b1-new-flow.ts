@@ -9,10 +9,12 @@ import {
   BARE,
   FORWARD,
   IPTABLES,
+  IPTABLES_LOCKED,
   KUBE_PROXY,
   LEGACY,
   NAIVE,
   NFTABLES,
+  NFTABLES_LOCKED,
   PLAIN,
   type Subject,
   ZEVENET,
@@ -22,7 +24,10 @@ import {
 /** The part of the result without the cost of forwarding. */
 const BEYOND = "beyond forwarding";
 const BACKENDS = [1, 2, 4, 16, 64, 256, 1024];
-const SUBJECTS = [FORWARD, PLAIN, NFTABLES, IPTABLES, LEGACY, ZEVENET_LAYOUT, NAIVE, ZEVENET, KUBE_PROXY];
+const SUBJECTS = [
+  ...[FORWARD, PLAIN, NFTABLES, NFTABLES_LOCKED, IPTABLES, IPTABLES_LOCKED, LEGACY],
+  ...[ZEVENET_LAYOUT, NAIVE, ZEVENET, KUBE_PROXY],
+];
 
 export const newFlowByBackends: Measurement = {
   id: "B1",

@@ -8,9 +8,11 @@ import { type Contender, inRounds } from "./harness/rounds";
 import type { Protocol } from "./road";
 import {
   IPTABLES,
+  IPTABLES_LOCKED,
   KUBE_PROXY,
   LEGACY,
   NFTABLES,
+  NFTABLES_LOCKED,
   PLAIN,
   type Subject,
   ZEVENET,
@@ -19,7 +21,10 @@ import {
 
 const FARMS = [1, 100, 1000];
 const BACKENDS = 10;
-const SUBJECTS = [NFTABLES, IPTABLES, LEGACY, ZEVENET_LAYOUT, ZEVENET, KUBE_PROXY];
+const SUBJECTS = [
+  ...[NFTABLES, NFTABLES_LOCKED, IPTABLES, IPTABLES_LOCKED, LEGACY],
+  ...[ZEVENET_LAYOUT, ZEVENET, KUBE_PROXY],
+];
 
 interface Part {
   readonly name: string;

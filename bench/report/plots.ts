@@ -188,7 +188,9 @@ function subjectsOf(figures: readonly Figure[]): string[] {
 
 const COLOUR_OF: Readonly<Record<string, string>> = {
   nftables: COLOURS.blue,
+  "nftables, forwarding locked": COLOURS.blue,
   iptables: COLOURS.teal,
+  "iptables, forwarding locked": COLOURS.teal,
   "iptables (legacy)": COLOURS.green,
   "iptables, layout zevenet": COLOURS.purple,
   "naive rules": COLOURS.red,

@@ -1,7 +1,7 @@
 /** This library's rules as a gateway has them, without the tool: what packets meet is the same. */
 
 import { compile, type FarmSpec, type TargetSpec } from "../../src/core";
-import { nftablesBase } from "../../test/trace/kernel";
+import { nftablesBase, nftablesLock } from "../../test/trace/kernel";
 import { backendsOf, type Scenery, servicesOf } from "./scenery";
 
 /** Name and description of each farm. */
@@ -24,8 +24,16 @@ export function nftablesText(ruleSets: readonly string[]): string {
   return nftablesBase(text) + text;
 }
 
-/** All farms as one input of iptables-restore, with the shared chains and the jumps that the tool adds. */
-export function iptablesText(ruleSets: readonly string[]): string {
+/** What the tool puts around the guards of forwarded packets (`ipt_plan`): what is translated passes them by; the rest only locks. */
+const PASS = "-A NFLB-FORWARD -m conntrack --ctstate DNAT -j RETURN";
+const EXPECTED = "-A NFLB-FORWARD -m conntrack --ctstate SNAT --ctstatus EXPECTED -j RETURN";
+const STOP = "-A NFLB-FORWARD -j DROP";
+
+/**
+ * All farms as one input of iptables-restore, with the shared chains and the jumps that the tool adds.
+ * @param locked whether only what is translated is forwarded
+ */
+export function iptablesText(ruleSets: readonly string[], locked = false): string {
   const tables = new Map<string, { chains: string[]; rules: string[] }>();
   for (const ruleSet of ruleSets) {
     let table = { chains: [] as string[], rules: [] as string[] };
@@ -37,6 +45,10 @@ export function iptablesText(ruleSets: readonly string[]): string {
       else if (line.startsWith("-A ")) table.rules.push(line);
     }
   }
+  const { rules = [] } = tables.get("*mangle") ?? {};
+  if (locked) rules.push(STOP);
+  if (rules.some((rule) => rule.startsWith("-A NFLB-FORWARD ")))
+    rules.unshift(PASS, ...(locked ? [EXPECTED] : []));
   return [...tables].map(([name, { chains, rules }]) => block(name, chains, rules)).join("");
 }
 
@@ -59,6 +71,15 @@ export function nftables(scenery: Scenery): string {
 
 export function iptables(scenery: Scenery): string {
   return iptablesText(ruleSetsOf(scenery, { dataPlane: "iptables" }));
+}
+
+/** As on a gateway that forwarded nothing before its farms. */
+export function nftablesLocked(scenery: Scenery): string {
+  return nftables(scenery) + nftablesLock("ip");
+}
+
+export function iptablesLocked(scenery: Scenery): string {
+  return iptablesText(ruleSetsOf(scenery, { dataPlane: "iptables" }), true);
 }
 
 export function zevenetLayout(scenery: Scenery): string {

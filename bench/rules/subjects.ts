@@ -1,7 +1,7 @@
 /** All rule sets that are compared, by the name that reports use. */
 
 import { bareSpread, forward, plainDnat } from "./baselines";
-import { iptables, nftables, zevenetLayout } from "./ours";
+import { iptables, iptablesLocked, nftables, nftablesLocked, zevenetLayout } from "./ours";
 import { kubeProxy, naive, zevenet } from "./rivals";
 import type { Scenery } from "./scenery";
 
@@ -23,6 +23,13 @@ export const FORWARD = subject("forward only", "reference", "nft", forward);
 export const NFTABLES = subject("nftables", "ours", "nft", nftables);
 export const IPTABLES = subject("iptables", "ours", "iptables-nft", iptables);
 export const LEGACY = subject("iptables (legacy)", "ours", "iptables-legacy", iptables);
+export const NFTABLES_LOCKED = subject("nftables, forwarding locked", "reference", "nft", nftablesLocked);
+export const IPTABLES_LOCKED = subject(
+  "iptables, forwarding locked",
+  "reference",
+  "iptables-nft",
+  iptablesLocked,
+);
 export const ZEVENET_LAYOUT = subject("iptables, layout zevenet", "ours", "iptables-nft", zevenetLayout);
 export const NAIVE = subject("naive rules", "rival", "iptables-nft", naive);
 export const ZEVENET = subject("Zevenet's list", "rival", "iptables-nft", zevenet);

@@ -29,6 +29,13 @@ export function nftablesBase(ruleSets: string): string {
   return execFileSync("sh", ["-euc", script], { input: ruleSets, encoding: "utf8" });
 }
 
+/** The lock on what an nftables gateway forwards, as the tool writes it. */
+export function nftablesLock(family: "ip" | "ip6"): string {
+  return execFileSync("sh", ["-euc", `${shellFunction("nft_lock")}\nnft_lock ${family}`], {
+    encoding: "utf8",
+  });
+}
+
 function shellFunction(name: string): string {
   const text = new RegExp(`^${name}\\(\\) \\{\\n[\\s\\S]*?^\\}$`, "m").exec(toolText())?.[0];
   if (text === undefined) throw new Error(`the tool has no ${name}`);
