@@ -21,6 +21,7 @@ const CHAPTERS = [
   "machine",
   "trial",
   "commands",
+  "group",
   "verify",
   "repair",
   "status",

@@ -78,6 +78,18 @@ export class Machine {
     });
   }
 
+  /** @param sets of the group, one after the other */
+  applyGroup(group: string, sets: string, { owner, ssh, env }: ApplyOptions = {}): Promise<Outcome> {
+    return this.tool([...applyArguments(group, sets, owner, "apply-group"), ...sshArgument(ssh)], {
+      input: sets,
+      env: { ...plainEnvironment, ...env },
+    });
+  }
+
+  removeGroup(group: string, owner = OWNER): Promise<Outcome> {
+    return this.tool(["remove-group", group, "--owner", owner]);
+  }
+
   /** Starts an apply and kills the tool after some milliseconds. @param group what it has started too, as for want of memory */
   killedApply(farm: string, set: string, milliseconds: number, group = false): Promise<void> {
     return this.killed(applyArguments(farm, set), milliseconds, set, group);
@@ -136,9 +148,9 @@ function boot(disk: Namespace, { name, systemd }: FilesOptions): Promise<Namespa
   });
 }
 
-export function applyArguments(farm: string, set: string, owner = OWNER): string[] {
+export function applyArguments(name: string, set: string, owner = OWNER, command = "apply"): string[] {
   const sha256 = createHash("sha256").update(set).digest("hex");
-  return ["apply", farm, "--owner", owner, "--length", String(Buffer.byteLength(set)), "--sha256", sha256];
+  return [command, name, "--owner", owner, "--length", String(Buffer.byteLength(set)), "--sha256", sha256];
 }
 
 function sshArgument(ssh: string | undefined): string[] {

@@ -55,11 +55,15 @@ put_back() {
       "unknown state; mend the cause and run: netfilter-lb restore"
 }
 
-drop_pending() { rm -f "$FARMS"/*.pending "$FARMS"/.*.new; }
+drop_pending() {
+  rm -f "$FARMS"/*.pending "$FARMS"/.*.new
+  [ -f "$GROUP_COMMIT" ] || rm -rf "$NEXT"
+}
 
 # recover: an earlier run was killed between its first and its last step. Go back to what is stored, where a service
 # that two files claim belongs to the newer.
 recover() {
+  store_group || warn "the farms of a group that came in cannot be stored yet: is /etc writable?"
   mkdir -p "$TMP/lost"
   set -- "$FARMS"/*.rules
   [ -f "$1" ] || set -- /dev/null
@@ -70,7 +74,7 @@ recover() {
 }
 
 recover_if_killed() {
-  for recover_file in "$FARMS"/.*.new "$FARMS"/*.pending; do
+  for recover_file in "$FARMS"/.*.new "$FARMS"/*.pending "$GROUP_COMMIT"; do
     [ -e "$recover_file" ] || [ -L "$recover_file" ] || continue
     # Cut short before it had its name: the kernel was not touched yet.
     case $recover_file in *.new) rm -f "$recover_file" ;; *) recover; break ;; esac

@@ -37,18 +37,22 @@ replaces() {
       "Update pulumi-netfilter-lb to $replaces_there or newer; to go back on purpose, remove $SELF on the gateway first"
 }
 
-# take_payload: all of standard input, before the lock: a slow sender must not hold others up.
+# take_payload WHAT: all of standard input, before the lock: a slow sender must not hold others up.
 take_payload() {
-  cat >"$TMP/set" || fail 1 "cannot keep the rule set of farm $farm, nothing was changed: is there room in /run?"
+  cat >"$TMP/set" || fail 1 "cannot keep $1, nothing was changed: is there room in /run?"
   need sha256sum coreutils
   payload_hash=$(sha256sum <"$TMP/set")
   if [ "${payload_hash%% *}" != "$sha256" ] || [ "$length" -eq 0 ]; then
     payload_length=$(($(wc -c <"$TMP/set")))
     [ "$payload_length" = "$length" ] ||
-      fail 4 "the rule set of farm $farm arrived with $payload_length bytes instead of $length: was the connection cut? Run this again; if it" \
+      fail 4 "$1 arrived with $payload_length bytes instead of $length: was the connection cut? Run this again; if it" \
         "stays so, a start-up file of the user's shell may read standard input"
-    fail 4 "the rule set of farm $farm has the SHA-256 ${payload_hash%% *} instead of $sha256: it was changed on the way, run this again"
+    fail 4 "$1 has the SHA-256 ${payload_hash%% *} instead of $sha256: it was changed on the way, run this again"
   fi
+}
+
+# check_payload: of a farm alone.
+check_payload() {
   payload_fault=$(check_set "$TMP/set" "$farm") ||
     fail 1 "the rule set of farm $farm cannot be checked, nothing was changed: is there room in /run, and memory?"
   [ -z "$payload_fault" ] || fail 4 "the rule set of farm $farm is damaged: $payload_fault"
@@ -101,7 +105,7 @@ named() { sed "s/\(goto \|^.chain \)$1\.farm/\1$1.${2%"${2#????????}"}/g"; }
 unnamed() { sed "s/\(goto \|^.chain \)$1\.${2%"${2#????????}"}/\1$1.farm/g"; }
 
 read_facts() {
-  stored_owner='' stored_sha='' stored_repair='' serial=1 taken='' look_forward='' leaving='' planes='' ipv6=''
+  stored_owner='' stored_sha='' stored_repair='' stored_group='' serial=1 taken='' look_forward='' leaving='' planes='' ipv6=''
   judge "$TMP/set" "$farm" "$owner" "$ssh" >"$TMP/facts" || fail 1 "cannot read the stored farms in $FARMS, nothing was changed: is there room in /run?"
   : >"$TMP/fresh"
   while read -r fact value; do
@@ -110,6 +114,7 @@ read_facts() {
       owner) stored_owner=$value ;;
       sha) stored_sha=$value ;;
       repair) stored_repair=$value ;;
+      group) stored_group=$value ;;
       serial) serial=$value ;;
       short) short=$value ;;
       plane) planes="$planes $value" ;;
@@ -147,7 +152,8 @@ is_stored() {
 command_apply() {
   begin
   stand
-  take_payload
+  take_payload "the rule set of farm $farm"
+  check_payload
   lock "apply $farm"
   outrun "is not applied"
   state_folders
@@ -172,7 +178,8 @@ apply_set() {
   # Only a set that changes something has anything to go back to.
   if [ -n "$confirm" ] && { [ "$stored_sha" != "$sha256" ] || on_trial "$farm"; }; then start_trial; fi
   if [ "$stored_sha" = "$sha256" ] && is_stored "$old" && look && drift "$old" "$farm"; then
-    if [ "$stored_owner" != "$owner" ] || [ "$stored_repair" != "$repair" ]; then
+    # A farm that comes alone is in no group any more.
+    if [ "$stored_owner" != "$owner" ] || [ "$stored_repair" != "$repair" ] || [ -n "$stored_group" ]; then
       place "$FARMS/$farm.rules" entry || fail 1 "cannot write $FARMS/$farm.rules: is /etc writable, and is there room?"
     fi
     settle_trial
@@ -232,8 +239,11 @@ repair() {
   settle_with "$new" || reach "$old" "$new" "repairing farm $farm"
 }
 
-# take_away FARM…: their rules, then their files.
+# take_away WHAT FARM…: their rules, then their files. Of several a note says which, so that a run that is killed leaves all or none of them;
+# a full disk has no room for it, and must not keep them.
 take_away() {
+  away_what=$1
+  shift
   changed="$*" look_forward=1
   set --
   for away_farm in $changed; do set -- "$@" "$FARMS/$away_farm.rules"; done
@@ -241,10 +251,15 @@ take_away() {
   cat "$@" >"$TMP/old" && planes_of "$TMP/old" || fail 1 "cannot read $*, nothing was changed: is there room in /run?"
   need_planes "$TMP/old"
   leaving_flows "$TMP/old" "$TMP/none" >"$TMP/leaving"
-  reach "$TMP/old" "$TMP/none" "removing farm $changed"
+  # shellcheck disable=SC2086 # a list of names without blanks
+  [ $# -eq 1 ] || place "$GROUP_PENDING" printf 'gone %s\n' $changed || :
+  reach "$TMP/old" "$TMP/none" "removing $away_what"
   ipt_clear_strays
-  rm -f "$@" || fail 1 "the rules of farm $changed are gone, but $* cannot be removed: is /etc writable?"
-  for away_farm in $changed; do rm -f "$SENT/$away_farm"; done
+  [ ! -f "$GROUP_PENDING" ] || rename "$GROUP_PENDING" "$GROUP_COMMIT" || :
+  rm -f "$@" || fail 1 "the rules of $away_what are gone, but $* cannot be removed: is /etc writable?"
+  # shellcheck disable=SC2086 # a list of names without blanks
+  (cd "$SENT" && rm -f $changed)
+  rm -f "$GROUP_COMMIT"
   # shellcheck disable=SC2086 # a list of names without blanks
   forget_trials "$owner" $changed
   nft_sweep
@@ -255,6 +270,9 @@ take_away() {
 
 # bearer FILE: the owner that a stored farm names.
 bearer() { awk '/^# owner / { print $3; exit }' "$1"; }
+
+# group_of FILE: the group that a stored farm is in.
+group_of() { awk '/^# netfilter-lb rule set/ { exit } /^# group / { print $3; exit }' "$1"; }
 
 command_remove() {
   [ -d "$FARMS" ] || { say "nothing to remove: farm $farm is not here"; return; }
@@ -268,7 +286,9 @@ command_remove() {
   [ -f "$FARMS/$farm.rules" ] || { forget_trials "$owner" "$farm"; say "nothing to remove: farm $farm is not here"; return; }
   remove_bearer=$(bearer "$FARMS/$farm.rules")
   [ "$remove_bearer" = "$owner" ] || { say "left alone: farm $farm belongs to $remove_bearer"; return; }
-  take_away "$farm"
+  remove_group=$(group_of "$FARMS/$farm.rules")
+  [ -z "$remove_group" ] || { say "left alone: farm $farm is in group $remove_group"; return; }
+  take_away "farm $farm" "$farm"
   say "removed: farm $farm"
 }
 
@@ -285,7 +305,7 @@ command_retire() {
     retire_file=${retire_file##*/}
     set -- "$@" "${retire_file%.rules}"
   done
-  [ $# -eq 0 ] || take_away "$@"
+  [ $# -eq 0 ] || take_away "the farms of $owner" "$@"
   for retire_file in "$TRIALS"/*.returned; do
     ! read_trial "$retire_file" || [ "$trial_owner" != "$owner" ] || rm -f "$retire_file"
   done

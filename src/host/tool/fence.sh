@@ -6,15 +6,33 @@
 # What remembers, counts or logs may stand only as a whole line, in the form that compilers write. It fails where it could
 # not look, for want of memory, say: then nothing may come in.
 check_set() {
-  # awks differ in what they make of a NUL, and nft and iptables in what ends a line.
-  tr -d '\11\12\40-\176' <"$1" >"$TMP/odd" || return 1
-  if [ -s "$TMP/odd" ]; then
-    echo "it holds bytes other than printable ASCII"
-    return
-  fi
+  check_bytes "$1" || return 1
+  [ ! -s "$TMP/odd" ] || { echo "$ODD_BYTES"; return; }
+  check_lines "$2" "$1"
+}
+
+# check_bytes FILE: what it holds that is no text, as $TMP/odd: awks differ in what they make of a NUL, and nft and iptables in what
+# ends a line.
+check_bytes() { tr -d '\11\12\40-\176' <"$1" >"$TMP/odd"; }
+ODD_BYTES='it holds bytes other than printable ASCII'
+
+# check_lines FARM FILE: the rest of check_set. Without a FARM each of several files is called after its own, and "FARM: " stands
+# before what is wrong.
+check_lines() {
+  check_only=$1
+  shift
   : >"$TMP/tables" || return 1
-  awk -v farm="$2" -v tables="$TMP/tables" "$AWK_SERVICE"'
-  function bad(why) { if (!said) print "line " NR " " why; said = 1; exit }
+  awk -v only="$check_only" -v tables="$TMP/tables" "$AWK_SERVICE"'
+  function say(what) { print (only == "" ? farm ": " : "") what; said = 1; exit }
+  function bad(why) { if (!said) say("line " FNR " " why) }
+  function ends() { if (!said && (last < 5 || !services || in_chain || in_table || table != "")) say("it ends too early, at line " last) }
+  function begins() {
+    if (farm != "") ends()
+    farm = only == "" ? FILENAME : only
+    short = plane = family = section = table = ""
+    services = body = in_chain = in_table = depth = 0
+    split("", claimed); split("", object); split("", own_set); split("", own_chain); split("", learns)
+  }
   function allow(list, set,    n, i, part) { n = split(list, part, " "); for (i = 1; i <= n; i++) set[part[i]] = 1 }
   BEGIN {
     allow("ct mark set numgen jhash random inc mod seed map vmap dnat snat to masquerade drop reject with reset meta l4proto th sport dport tcp udp sctp original ip ip6 saddr daddr goto != { } : . & |", word)
@@ -90,7 +108,7 @@ check_set() {
     if (index(name, short ".") == 1) return 1
     for (i = 3; i < NF; i++) value[$i] = $(i + 1)
     sub(/\/sec$/, "", value["--hashlimit-above"])
-    print name, short "." ("--hashlimit-mode" in value ? "" : "all.") value["--hashlimit-above"] "." value["--hashlimit-burst"] > tables
+    print name, farm, short "." ("--hashlimit-mode" in value ? "" : "all.") value["--hashlimit-above"] "." value["--hashlimit-burst"] > tables
     return 1
   }
   # A rule of iptables: options, each with its value.
@@ -124,12 +142,14 @@ check_set() {
     learns["NFLB-" short "." kind] = 1
     return $0 ~ /^hash:ip timeout [0-9]+$/ && kind ~ /^[0-9a-f]+(\.dest)?$/ || $0 ~ /^hash:ip,port timeout [0-9]+$/ && kind ~ /^[0-9a-f]+\.port$/
   }
-  NR == 1 { if ($0 != "# netfilter-lb rule set 1") bad("is \"" substr($0, 1, 60) "\", and this tool knows only \"# netfilter-lb rule set 1\"") }
-  NR == 2 { if (header("farm") != farm || NF != 3) bad("says farm " $3 ", not " farm) }
+  FNR == 1 { begins() }
+  { last = FNR }
+  FNR == 1 { if ($0 != "# netfilter-lb rule set 1") bad("is \"" substr($0, 1, 60) "\", and this tool knows only \"# netfilter-lb rule set 1\"") }
+  FNR == 2 { if (header("farm") != farm || NF != 3) bad("says farm " $3 ", not " farm) }
   # Capitals alone are the names of the chains that all farms share.
-  NR == 3 { short = header("short-name"); if (NF != 3 || length(short) > 12 || short !~ /^[A-Za-z][A-Za-z0-9_-]*$/ || short ~ /^[A-Z]+$/) bad("has no short name") }
-  NR == 4 { header("data-plane"); plane = substr($0, 14); if (plane !~ /^(nftables|iptables nat|iptables zevenet)$/) bad("names the unknown data plane " plane) }
-  NR < 5 { next }
+  FNR == 3 { short = header("short-name"); if (NF != 3 || length(short) > 12 || short !~ /^[A-Za-z][A-Za-z0-9_-]*$/ || short ~ /^[A-Z]+$/) bad("has no short name") }
+  FNR == 4 { header("data-plane"); plane = substr($0, 14); if (plane !~ /^(nftables|iptables nat|iptables zevenet)$/) bad("names the unknown data plane " plane) }
+  FNR < 5 { next }
   /^# service / {
     if (NF != 5 || !address_ok($3) || !($4 ~ /^(tcp|udp|sctp)$/ && port_ok($5) || $4 == "all" && $5 == "-")) bad("is no service")
     claimed[$3 " " $4 " " $5] = 1; services++; next
@@ -170,10 +190,10 @@ check_set() {
     if (own_ipt($2) || $2 ~ /^NFLB-(PREROUTING|OUTPUT|INPUT|FORWARD|POSTROUTING)$/ && rule_service() in claimed) { check_options(); next }
   }
   { bad((table == "" && /^(:|-A )/ ? "stands in no table: " : "is not of the farm: ") substr($0, 1, 80)) }
-  END { if (!said && (NR < 5 || !services || in_chain || in_table || table != "")) print "it ends too early, at line " NR }' "$1" || return 1
-  while read -r check_table check_text; do
+  END { ends() }' "$@" || return 1
+  while read -r check_table check_farm check_text; do
     check_hash=$(printf %s "$check_text" | sha256sum)
     [ "$check_table" = "${check_text%"${check_text#??}"}--${check_hash%"${check_hash#????????}"}" ] ||
-      { echo "its table $check_table is not of the farm"; return; }
+      { [ -n "$check_only" ] || printf '%s: ' "$check_farm"; echo "its table $check_table is not of the farm"; return; }
   done <"$TMP/tables"
 }

@@ -72,9 +72,12 @@ main() {
     replaces) replaces; return ;;
     hand-over) wants_owner; [ -n "$to" ] || fail 2 "--to PROJECT/STACK/GATEWAY is missing: see netfilter-lb help"; main_command=hand_over ;;
     prepare | retire) wants_owner ;;
-    remove) wants_farm; wants_owner ;;
-    apply)
+    remove | remove-group) wants_farm; wants_owner ;;
+    apply | apply-group)
       wants_farm; wants_owner
+      case "$main_command $confirm$repair" in
+        apply-group*[0-9a-f]) fail 2 "a group goes without --confirm and --repair: see netfilter-lb help" ;;
+      esac
       case $length in '' | *[!0-9]*) fail 2 "--length wants the number of bytes of the rule set, not \"$length\"" ;; esac
       wants_hash
       ;;
@@ -82,6 +85,10 @@ main() {
     watch) wants_farm ;;
     expire | restore | status | list | verify | repair) ;;
     *) fail 2 "unknown command \"$main_command\": see netfilter-lb help" ;;
+  esac
+  case $main_command in
+    apply-group) main_command=apply_group ;;
+    remove-group) main_command=remove_group ;;
   esac
   wants_root
   "command_$main_command"

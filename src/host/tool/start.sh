@@ -40,6 +40,10 @@ SYSCTL_FILE=/etc/sysctl.d/90-netfilter-lb.conf
 FORWARD=$STATE/forward
 # Among the farms' files that an unfinished run leaves, and no farm's name.
 FORWARD_MARK=0-forward.pending
+# Farms that come in as a group: as they are to be stored, and whether they are not in force yet, or are.
+NEXT=$STATE/next
+GROUP_PENDING=$FARMS/0-group.pending
+GROUP_COMMIT=$FARMS/0-group.commit
 UNIT=/etc/systemd/system/netfilter-lb.service
 UNIT_LINK=/etc/systemd/system/multi-user.target.wants/netfilter-lb.service
 REPAIR_UNIT=/etc/systemd/system/netfilter-lb-repair.service
@@ -74,10 +78,14 @@ netfilter-lb holds the load-balancer farms of this gateway.
                                   with --confirm on trial: unless it is confirmed within that time, this gateway goes
                                   back to the set before; with --repair the machine is mended too, and verify
                                   tells HEX again
+  netfilter-lb apply-group GROUP --owner PROJECT/STACK/GATEWAY --length BYTES --sha256 HEX [--ssh "\$SSH_CONNECTION"] < SETS
+                                  the sets of many farms, one after the other, as one change: what differs from what is
+                                  stored comes in, and farms that GROUP had before and SETS lacks go
   netfilter-lb confirm FARM --owner PROJECT/STACK/GATEWAY --sha256 HEX [--ssh "\$SSH_CONNECTION"] [--within SECONDS]
                                   the set stays; one that was not confirmed in time is brought in again, on trial
   netfilter-lb expire             go back where a trial is over (a process that apply leaves behind does it by itself)
   netfilter-lb remove FARM --owner PROJECT/STACK/GATEWAY
+  netfilter-lb remove-group GROUP --owner PROJECT/STACK/GATEWAY
   netfilter-lb retire --owner PROJECT/STACK/GATEWAY [--uninstall]
   netfilter-lb restore            bring back every stored farm (the boot calls it)
   netfilter-lb status [FARM] [--json]

@@ -36,13 +36,14 @@ judge() {
     }
   }
   function read_stored(file) {
-    stored = bearer = mark = ""
+    stored = bearer = mark = group = ""
     # Behind the services of a header may stand thousands of backends.
     while ((getline < file) > 0 && /^#/ && $2 !~ /^(mark-mask|on-removal|backend)$/) {
       if ($2 == "owner") bearer = $3
       else if ($2 == "serial") serial = $3
       else if ($2 == "sha256") hash = $3
       else if ($2 == "repair") mark = $3
+      else if ($2 == "group") group = $3
       else if ($2 == "netfilter-lb" && $3 == "rule" && $5 != 1) refuse(newer(file, $0))
       else if ($2 == "farm") {
         stored = $3
@@ -51,7 +52,7 @@ judge() {
         if (self++) break
         if (stack(bearer) != stack(owner))
           refuse("farm " farm " on this gateway belongs to " bearer ", not to " owner ": give this one another name, or hand it over there (netfilter-lb help, hand-over)")
-        print "owner " bearer "\nsha " hash "\nrepair " mark
+        print "owner " bearer "\nsha " hash "\nrepair " mark "\ngroup " group
       }
       else if ($2 == "short-name" && stored == farm) had_short = $3
       else if ($2 == "short-name" && $3 == short)
