@@ -7,13 +7,16 @@ export {
   type ConfirmArgs,
   type ConnectionArgs,
   Drift,
+  type FarmArgs,
   type GatewayArgs,
   type LimitsArgs,
   type ListenerArgs,
   type LoadBalancerFarmArgs,
+  type LoadBalancerFarmsArgs,
   type LogArgs,
   type PinArgs,
   type SourceLimitArgs,
   Tool,
 } from "./farm/args";
 export { LoadBalancerFarm } from "./farm/farm";
+export { LoadBalancerFarms } from "./farm/farms";

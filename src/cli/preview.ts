@@ -1,9 +1,11 @@
-import type { Rules } from "../report/rules";
+import { changesOf } from "../report/group";
+import { isHidden, type Rules } from "../report/rules";
 import { show } from "../spec/problem";
 import { InputError } from "./errors";
 
 /** What a preview would change of one farm on one gateway. */
 export interface Planned {
+  /** Its name; `group edge` where a group's farms cannot be told apart. */
   farm: string;
   gateway: string;
   before: Rules;
@@ -36,7 +38,7 @@ interface Step {
  */
 export function readPreview(text: string): Planned[] {
   const steps = parse(text);
-  const planned = new Map<string, Planned>();
+  const planned = new Map<string, Planned & { isGroup: boolean }>();
   for (const { op, urn, oldState, newState } of steps) {
     const inputs = newState?.inputs ?? oldState?.inputs;
     const owner = ownerOf(inputs);
@@ -48,9 +50,17 @@ export function readPreview(text: string): Planned[] {
     known.gone ||= op === "delete" && oldState?.retainOnDelete === true;
     planned.set(urn, known);
   }
-  return [...planned.values()].sort(
-    (a, b) => compareText(a.farm, b.farm) || compareText(a.gateway, b.gateway),
-  );
+  return [...planned.values()]
+    .flatMap(({ isGroup, ...one }) => (isGroup ? farmsOf(one) : [one]))
+    .sort((a, b) => compareText(a.farm, b.farm) || compareText(a.gateway, b.gateway));
+}
+
+/** The farms of a group that change; the group itself where that is hidden, or its rules are applied again. */
+function farmsOf(group: Planned): Planned[] {
+  const { before, after, gateway, gone } = group;
+  const changes = isHidden(before) || isHidden(after) ? [] : changesOf(before, after);
+  if (gone || changes.length === 0) return [{ ...group, farm: `group ${group.farm}` }];
+  return changes.map((change) => ({ ...change, gateway, gone }));
 }
 
 function parse(text: string): Step[] {
@@ -83,14 +93,16 @@ interface Diagnostic {
 }
 
 /**
- * The farm and gateway that a Command is about. Its `delete` tells, because nothing of the rule set is in it, so no
+ * The farm (or group of farms) and the gateway that a Command is about. Its `delete` tells, because nothing of the rule set is in it, so no
  * secret or unknown hides it.
  */
-function ownerOf(inputs: Record<string, unknown> | undefined): { farm: string; gateway: string } | undefined {
+function ownerOf(
+  inputs: Record<string, unknown> | undefined,
+): { farm: string; gateway: string; isGroup: boolean } | undefined {
   const command = inputs?.delete;
   if (typeof command !== "string") return undefined;
-  const found = /\/netfilter-lb remove (\S+) --owner [^/\s]+\/[^/\s]+\/([^/\s;]+)/.exec(command);
-  return found ? { farm: found[1]!, gateway: found[2]! } : undefined;
+  const found = /\/netfilter-lb remove(-group)? (\S+) --owner [^/\s]+\/[^/\s]+\/([^/\s;]+)/.exec(command);
+  return found ? { farm: found[2]!, gateway: found[3]!, isGroup: found[1] !== undefined } : undefined;
 }
 
 function rulesOf({ inputs }: State): Rules {

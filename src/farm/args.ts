@@ -186,9 +186,8 @@ export interface ConfirmArgs {
   withinSeconds: pulumi.Input<number>;
 }
 
-export interface LoadBalancerFarmArgs {
-  /** The machines that carry the rules; every one of them balances by itself. */
-  gateways: GatewayArgs[];
+/** What a farm does, wherever it does it. */
+export interface FarmArgs {
   listeners: ListenerArgs[];
   backends: BackendArgs[];
   /** @default "random" */
@@ -221,6 +220,11 @@ export interface LoadBalancerFarmArgs {
   /** Bind the kernel's helper of this protocol to the farm's connections. */
   helper?: pulumi.Input<Helper>;
   log?: LogArgs;
+}
+
+export interface LoadBalancerFarmArgs extends FarmArgs {
+  /** The machines that carry the rules; every one of them balances by itself. */
+  gateways: GatewayArgs[];
   /**
    * New rules must be confirmed over a new SSH connection, which the same `pulumi up` does; else the gateway goes back by itself.
    * @default 60 seconds on a gateway whose `connection.host` is the address of a listener, else none
@@ -231,4 +235,16 @@ export interface LoadBalancerFarmArgs {
    * was not confirmed. `report` and `repair` ask each gateway in every preview and `up`, and need the package `ssh2`. @default "ignore"
    */
   drift?: Drift;
+}
+
+export interface LoadBalancerFarmsArgs {
+  /** The machines that carry the farms; every one of them carries all of them. */
+  gateways: GatewayArgs[];
+  /** Name to farm. A name that changes is another farm, which takes the services over. */
+  farms: Record<string, FarmArgs>;
+  /**
+   * A group is never on trial. So a farm with a listener at the address of a gateway's `connection.host`, whose changes are confirmed where
+   * it stands alone, is refused here, unless `{ withinSeconds: 0 }` lets them count at once.
+   */
+  confirm?: ConfirmArgs;
 }

@@ -35,7 +35,11 @@ export function checkArgs(name: string, args: LoadBalancerFarmArgs): NamedGatewa
     ),
   ];
   if (problems.length > 0) throw specError(name, problems);
-  return args.gateways.map((gateway) => ({ ...gateway, name: nameOf(gateway) as string }));
+  return named(args.gateways);
+}
+
+export function named(gateways: readonly GatewayArgs[]): NamedGateway[] {
+  return gateways.map((gateway) => ({ ...gateway, name: nameOf(gateway) as string }));
 }
 
 /** A preview that cannot ask must not look like one that found nothing. */
@@ -49,7 +53,7 @@ function checkDrift({ drift }: KnownArgs): Problem[] {
   ];
 }
 
-function soundShape(shape: readonly Problem[], index: number): boolean {
+export function soundShape(shape: readonly Problem[], index: number): boolean {
   return !shape.some(({ path }) => path[0] === "gateways" && (path[1] ?? index) === index);
 }
 
@@ -59,18 +63,33 @@ function nameOf(gateway: Partial<GatewayArgs> | undefined): unknown {
 }
 
 function checkGateway(args: KnownArgs, gateway: GatewayArgs, index: number, sound: Soundness): Problem[] {
-  const here = ["gateways", index];
-  const { dataPlane, layout, markMask } = gateway as { markMask?: number } & GatewayArgs;
-  const target = { dataPlane, ...(layout && { layout }), ...(typeof markMask === "number" && { markMask }) };
   return [
-    ...checkIdentity(args, gateway, index),
-    ...checkHostKey(gateway).map(({ path, text }) => ({ path: [...here, ...path], text })),
-    ...checkTarget(target, args, sound).map(({ path, text }) => ({ path: [...here, ...path], text })),
+    ...checkMachine(args, gateway, index),
+    ...checkFit(args, gateway, sound).map(({ path, text }) => ({ path: ["gateways", index, ...path], text })),
     ...checkLockOut(args, gateway, sound),
   ];
 }
 
-function checkIdentity(args: KnownArgs, gateway: GatewayArgs, index: number): Problem[] {
+/** What is wrong with a gateway whatever farms it carries. */
+export function checkMachine(args: Gateways, gateway: GatewayArgs, index: number): Problem[] {
+  return [
+    ...checkIdentity(args, gateway, index),
+    ...checkHostKey(gateway).map(({ path, text }) => ({ path: ["gateways", index, ...path], text })),
+  ];
+}
+
+/** What a gateway cannot do of a farm. @returns paths within the gateway */
+export function checkFit(farm: FarmSpec, gateway: GatewayArgs, sound: Soundness): Problem[] {
+  const { dataPlane, layout, markMask } = gateway as { markMask?: number } & GatewayArgs;
+  const target = { dataPlane, ...(layout && { layout }), ...(typeof markMask === "number" && { markMask }) };
+  return checkTarget(target, farm, sound);
+}
+
+interface Gateways {
+  gateways: readonly GatewayArgs[];
+}
+
+function checkIdentity(args: Gateways, gateway: GatewayArgs, index: number): Problem[] {
   const path = ["gateways", index, "name"];
   const name = nameOf(gateway);
   if ((name as unknown) === PENDING)
@@ -97,7 +116,7 @@ function checkHostKey({ connection }: GatewayArgs): Problem[] {
 }
 
 /** A listener must not catch what SSH sends to the gateway: the next `up` could not log in. */
-function checkLockOut(args: KnownArgs, { connection }: GatewayArgs, sound: Soundness): Problem[] {
+export function checkLockOut(farm: FarmSpec, { connection }: GatewayArgs, sound: Soundness): Problem[] {
   const { host, port = 22 } = connection as { host: unknown; port?: unknown };
   const address = typeof host === "string" ? parseAddress(host) : undefined;
   if (!address || !isPort(port)) return [];
@@ -107,7 +126,7 @@ function checkLockOut(args: KnownArgs, { connection }: GatewayArgs, sound: Sound
     protocol: "tcp",
     ports: { from: port, to: port },
   } as const;
-  return (Array.isArray(args.listeners) ? args.listeners : []).flatMap((listener, index) => {
+  return (Array.isArray(farm.listeners) ? farm.listeners : []).flatMap((listener, index) => {
     if (!sound("listeners", index)) return [];
     const caught = servicesOf(listener).find((service) => servicesOverlap(service, ssh));
     if (!caught) return [];

@@ -55,8 +55,8 @@ function checked(name: string, confirm: { withinSeconds: number }): number {
   return confirm.withinSeconds;
 }
 
-/** A name that SSH dials says nothing of its addresses. */
-function touchesSsh(host: string, addresses: readonly string[]): boolean {
+/** Whether SSH comes in by one of these addresses. A name that SSH dials says nothing of its addresses. */
+export function touchesSsh(host: string, addresses: readonly string[]): boolean {
   const ssh = parseAddress(host)?.text;
   return ssh !== undefined && addresses.some((address) => parseAddress(address)?.text === ssh);
 }

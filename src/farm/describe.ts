@@ -57,6 +57,23 @@ export function describe(plan: Plan): Description {
   };
 }
 
+/**
+ * A farm in a sentence, where many stand together: `203.0.113.10 tcp 80, 443 to 10.0.0.3 (0.75), 10.0.0.4 (0.25); random, masquerade;
+ * rules 9f31c2d4`. The hash is that of its rule set on the first gateway, so that every change shows.
+ */
+export function describeShortly(plan: Plan, ruleSet: string): string {
+  const listeners = Object.entries(describeListeners(plan)).map((entry) => entry.join(" "));
+  const backends = Object.values(
+    perBackend(
+      plan,
+      ({ backends: all, total }, index) => `${all[index]!.key} (${formatShare(shareOf(all[index]!, total))})`,
+    ),
+  );
+  const { algorithm, sourceNat } = describe(plan);
+  const to = backends.length <= FEW ? backends.join(", ") : `${formatCount(backends.length)} backends`;
+  return `${listeners.join(", ")} to ${to}; ${algorithm}, ${sourceNat}; rules ${sha256(ruleSet).slice(0, 8)}`;
+}
+
 function describeListeners({ pools }: Plan): Record<string, string> {
   const listeners: Record<string, string> = {};
   for (const { address, protocol, ports } of pools.flatMap(({ services }) => services)) {
@@ -134,8 +151,11 @@ const FEW = 8;
 /** `192.0.2.0/24, 198.51.100.7`, or `4,096 networks, sha256 9f31c2d4`, so that a change shows. */
 function formatNetworks(networks: readonly string[]): string {
   if (networks.length <= FEW) return networks.join(", ");
-  const hash = createHash("sha256").update(networks.join("\n")).digest("hex");
-  return `${formatCount(networks.length)} networks, sha256 ${hash.slice(0, 8)}`;
+  return `${formatCount(networks.length)} networks, sha256 ${sha256(networks.join("\n")).slice(0, 8)}`;
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 /** `nftables`, or `iptables, layout zevenet, interface eth0`. */

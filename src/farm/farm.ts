@@ -3,22 +3,21 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Compiled, compile } from "../core";
 import { applyCommand, confirmCommand, removeCommand } from "../host/commands";
 import { assertFarm } from "../spec";
-import type { FarmSpec, TargetSpec } from "../spec/types";
+import type { FarmSpec } from "../spec/types";
 import { Drift, type LoadBalancerFarmArgs } from "./args";
 import { checkArgs } from "./check";
 import { askedConfirm, confirmSeconds, describeConfirm } from "./confirm";
-import {
-  type Description,
-  describe,
-  describeTarget,
-  FEATURES,
-  marksOf,
-  probabilitiesOf,
-  sharesOf,
-} from "./describe";
+import { type Description, describe, FEATURES, marksOf, probabilitiesOf, sharesOf } from "./describe";
 import { driftOptions } from "./drift";
 import { asRunError } from "./error";
-import { commandOptions, connectionOf, type NamedGateway, QUIET } from "./gateway";
+import {
+  commandOptions,
+  connectionOf,
+  describeGateways,
+  type NamedGateway,
+  QUIET,
+  targetOf,
+} from "./gateway";
 import { reportOptions } from "./hook";
 import { hostOf } from "./host";
 import { Registry } from "./registry";
@@ -65,12 +64,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
       {
         algorithm: description.algorithm,
         backends: description.backends,
-        gateways: Object.fromEntries(
-          gateways.map((gateway) => [
-            gateway.name,
-            pulumi.interpolate`${targetOf(gateway).apply(describeTarget)}, at ${gateway.connection.host} port ${gateway.connection.port ?? 22}`,
-          ]),
-        ),
+        gateways: describeGateways(gateways),
         listeners: description.listeners,
         sourceNat: description.sourceNat,
         ...featuresOf(args, description),
@@ -123,7 +117,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     opts: pulumi.ComponentResourceOptions | undefined,
   ): void {
     const provider = this.getProvider("command:remote:Command");
-    const { owner, command: host } = hostOf(gateway, name, {
+    const { owner, command: host } = hostOf(gateway, `farm ${name}`, {
       ...(provider && { provider }),
       ...(opts?.dependsOn && { dependsOn: opts.dependsOn }),
     });
@@ -147,7 +141,7 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
         parent: this,
         deleteBeforeReplace: true,
         ...commandOptions(gateway),
-        ...reportOptions(name, gateway.name),
+        ...reportOptions({ farm: name }, gateway.name),
         ...drifting,
       },
     );
@@ -192,16 +186,6 @@ function featuresOf(
       description.apply((text) => text[feature]),
     ]),
   );
-}
-
-function targetOf(gateway: NamedGateway): pulumi.Output<TargetSpec> {
-  const { dataPlane, layout, markMask } = gateway;
-  return pulumi.output({
-    dataPlane,
-    layout,
-    interface: gateway.interface,
-    markMask,
-  }) as pulumi.Output<TargetSpec>;
 }
 
 function compileFor(

@@ -1,9 +1,32 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
+import type { TargetSpec } from "../spec/types";
 import type { ConnectionArgs, GatewayArgs } from "./args";
+import { describeTarget } from "./describe";
 
 /** A gateway with its name. */
 export type NamedGateway = GatewayArgs & { name: string };
+
+/** What rules are written for. */
+export function targetOf(gateway: NamedGateway): pulumi.Output<TargetSpec> {
+  const { dataPlane, layout, markMask } = gateway;
+  return pulumi.output({
+    dataPlane,
+    layout,
+    interface: gateway.interface,
+    markMask,
+  }) as pulumi.Output<TargetSpec>;
+}
+
+/** Gateway to a sentence, for a component's inputs. */
+export function describeGateways(gateways: readonly NamedGateway[]): Record<string, pulumi.Output<string>> {
+  return Object.fromEntries(
+    gateways.map((gateway) => [
+      gateway.name,
+      pulumi.interpolate`${targetOf(gateway).apply(describeTarget)}, at ${gateway.connection.host} port ${gateway.connection.port ?? 22}`,
+    ]),
+  );
+}
 
 /** Nothing of a call is kept or printed but what the tool says. */
 export const QUIET = { addPreviousOutputInEnv: false, logging: command.remote.Logging.None } as const;

@@ -1,6 +1,7 @@
 import { AsyncResource } from "node:async_hooks";
 import * as pulumi from "@pulumi/pulumi";
-import { type Rules, sayRules } from "../report/rules";
+import { changesOf } from "../report/group";
+import { isHidden, type Rules, sayRules } from "../report/rules";
 
 /**
  * Lets `pulumi preview` itself say what a change does to traffic, where the stack's setting `netfilter-lb:report` is true.
@@ -12,15 +13,16 @@ import { type Rules, sayRules } from "../report/rules";
  *
  * What leaves the program has no hook (a `beforeDelete` makes `pulumi destroy` fail): `netfilter-lb report` tells it.
  *
- * @returns options for the resource that holds the farm's rules on a gateway
+ * @param who whose rules they are: a farm's, or those of a group of farms
+ * @returns options for the resource that holds the rules on a gateway
  */
-export function reportOptions(farm: string, gateway: string): pulumi.CustomResourceOptions {
+export function reportOptions(who: Who, gateway: string): pulumi.CustomResourceOptions {
   const monitor = pulumi.runtime.getMonitor() as Monitor | undefined;
   if (!pulumi.runtime.isDryRun() || !isWanted()) return {};
   // The monitor of unit tests has no hooks, although it says so.
   if (!hasEngine() || monitor === undefined) return {};
 
-  const hook = makeHook(farm, gateway);
+  const hook = makeHook(who, gateway);
   let registered = false;
   const settled: Promise<pulumi.Resource[]> = Promise.resolve(hook.__registered).then(
     () => {
@@ -69,17 +71,48 @@ function isWanted(): boolean {
   return new pulumi.Config("netfilter-lb").getBoolean("report") === true;
 }
 
-function makeHook(farm: string, gateway: string): pulumi.ResourceHook & { __registered?: Promise<void> } {
+/** Whose rules a resource holds. */
+export type Who = { farm: string } | { group: string };
+
+/** Farms of a group that a preview tells of one by one. */
+const TOLD = 20;
+
+function makeHook(who: Who, gateway: string): pulumi.ResourceHook & { __registered?: Promise<void> } {
   const print = ({ oldInputs, newInputs }: pulumi.ResourceHookArgs): void => {
-    const words = sayRules(rulesOf(oldInputs), rulesOf(newInputs));
+    const [before, after] = [rulesOf(oldInputs), rulesOf(newInputs)];
     // Not with the resource, whose URN comes only after this.
-    void pulumi.log.info([`${farm} on ${gateway}`, ...words.map((line) => `  ${line}`)].join("\n"));
+    void pulumi.log.info(
+      ("farm" in who
+        ? sayFarm(who.farm, gateway, before, after)
+        : sayGroup(who.group, gateway, before, after)
+      ).join("\n"),
+    );
   };
+  const name = "farm" in who ? `farm:${who.farm}` : `group:${who.group}`;
   // It is called from outside, and finds its program again: several may run in one process.
-  return new pulumi.ResourceHook(`netfilter-lb:report:${farm}:${gateway}`, AsyncResource.bind(print), {
+  return new pulumi.ResourceHook(`netfilter-lb:report:${name}:${gateway}`, AsyncResource.bind(print), {
     onDryRun: true,
     ignoreErrors: true,
   });
+}
+
+function sayFarm(farm: string, gateway: string, before: Rules, after: Rules): string[] {
+  return [`${farm} on ${gateway}`, ...sayRules(before, after).map((line) => `  ${line}`)];
+}
+
+/** The farms of the group that change; where none does, or all is hidden, the group as if it were a farm. */
+function sayGroup(group: string, gateway: string, before: Rules, after: Rules): string[] {
+  const changes = isHidden(before) || isHidden(after) ? [] : changesOf(before, after);
+  if (changes.length === 0) return sayFarm(`group ${group}`, gateway, before, after);
+  const left = changes.length - TOLD;
+  return [
+    ...changes.slice(0, TOLD).flatMap((change) => sayFarm(change.farm, gateway, change.before, change.after)),
+    ...(left > 0
+      ? [
+          `group ${group} on ${gateway}: ${left} more farms change; pulumi preview --json | npx netfilter-lb report tells all`,
+        ]
+      : []),
+  ];
 }
 
 function rulesOf(inputs: Record<string, unknown> | undefined): Rules {

@@ -8,35 +8,36 @@ import { commandOptions, connectionOf, firstDifference, type NamedGateway, QUIET
 import { type Host, Registry } from "./registry";
 
 /**
- * The set-up of a gateway: the first farm that names it creates it, the others share it.
+ * The set-up of a gateway: the first farm or group that names it creates it, the others share it.
  *
  * It has no parent, so its URN does not depend on that farm. It has no triggers: a change of connection or tool is
  * an update, because a replacement would take every farm of the machine down.
  *
+ * @param user `farm web`, or `group edge`
  * @param options the provider that the farm goes through, and what it waits for
  * @throws RunError where two farms describe the gateway differently, or the tool would not take its name
  */
-export function hostOf(gateway: NamedGateway, farm: string, options: pulumi.CustomResourceOptions): Host {
+export function hostOf(gateway: NamedGateway, user: string, options: pulumi.CustomResourceOptions): Host {
   const { hosts } = Registry.current();
   const known = hosts.get(gateway.name);
   if (known) {
     const field = firstDifference(known.gateway, gateway);
     if (field)
       throw runError(
-        `farm ${farm} and farm ${known.farm} describe gateway ${gateway.name} differently (${field}); ` +
+        `${user} and ${known.user} describe gateway ${gateway.name} differently (${field}); ` +
           "keep one description of a gateway and give it to both",
       );
     return known;
   }
   const owner = { project: pulumi.getProject(), stack: pulumi.getStack(), gateway: gateway.name };
   const problem = ownerProblem(owner);
-  if (problem !== undefined) throw runError(`farm ${farm}: ${problem}`);
+  if (problem !== undefined) throw runError(`${user}: ${problem}`);
   const managed = (gateway.tool ?? "managed") === "managed";
   const call = { sudo: gateway.sudo ?? false };
   const host = {
     owner,
     gateway,
-    farm,
+    user,
     command: new command.remote.Command(
       `netfilter-lb-${gateway.name}`,
       {

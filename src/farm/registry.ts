@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Owner } from "../host/commands";
 import type { GatewayAnswer } from "../host/report";
 import type { Plan } from "../plan/plan";
-import { formatService, type Service, servicesOverlap } from "../spec/service";
+import { Claims } from "./claims";
 import { runError } from "./error";
 import type { NamedGateway } from "./gateway";
 
@@ -11,8 +11,8 @@ import type { NamedGateway } from "./gateway";
 export interface Host {
   owner: Owner;
   gateway: NamedGateway;
-  /** The farm that named the gateway first. */
-  farm: string;
+  /** Who named the gateway first: `farm web`, `group edge`. */
+  user: string;
   command: command.remote.Command;
 }
 
@@ -49,8 +49,11 @@ export class Registry {
     return answer;
   }
 
-  /** Gateway to the farms there. */
-  private readonly claims = new Map<string, Claim[]>();
+  /** Gateway to what the farms there claim. */
+  private readonly gateways = new Map<string, Claims>();
+
+  /** Groups by gateway and name, with their parents. */
+  private readonly groups = new Map<string, unknown>();
 
   /**
    * What a farm's Command for a gateway is called in the stack's state.
@@ -73,69 +76,21 @@ export class Registry {
   }
 
   /**
-   * @throws RunError that names both farms, where their chains would have one name, where they claim the same packet, or where one
-   * sends to what the other claims: a packet is translated once
+   * What the gateway knows a group by is its name alone.
+   *
+   * @throws RunError where another group of that name is on the gateway already, below another parent
    */
-  claim(gateway: string, farm: string, plan: Plan): void {
-    const claim: Claim = { farm, services: plan.pools.flatMap(({ services }) => services), plan };
-    // A program may compile a farm again; its own earlier claim then goes.
-    const others = (this.claims.get(gateway) ?? []).filter((other) => other.farm !== farm);
-    for (const other of others) {
-      // A short name ends in 32 bits of a hash.
-      if (plan.shortName === other.plan.shortName)
-        throw runError(
-          `farm ${farm} and farm ${other.farm} have the same short name ${plan.shortName} on gateway ${gateway}, by chance; ` +
-            "rename one of them",
-        );
-      const twice = overlap(claim.services, other.services);
-      if (twice)
-        throw runError(
-          `farm ${farm} and farm ${other.farm} both claim ${formatService(twice[0])} on gateway ${gateway}` +
-            `${formatService(twice[1]) === formatService(twice[0]) ? "" : ` (${formatService(twice[1])})`}; ` +
-            "give one of them another address or port",
-        );
-      for (const [from, to] of [
-        [claim, other],
-        [other, claim],
-      ] as const) {
-        const chained = overlap(destinationsOf(from.plan, to.services), to.services);
-        if (chained)
-          throw runError(
-            `farm ${from.farm} sends to ${formatService(chained[1])}, which farm ${to.farm} claims on the same gateway ${gateway}; ` +
-              `a packet is translated once, so give farm ${from.farm} the backends themselves`,
-          );
-      }
-    }
-    this.claims.set(gateway, [...others, claim]);
+  nameGroup(group: string, gateway: string, parent: unknown): void {
+    const key = `${group} on gateway ${gateway}`;
+    if (this.groups.has(key) && this.groups.get(key) !== parent)
+      throw runError(`there are two groups ${key}; rename one of them`);
+    this.groups.set(key, parent);
   }
-}
 
-interface Claim {
-  farm: string;
-  services: readonly Service[];
-  plan: Plan;
-}
-
-function overlap(some: readonly Service[], others: readonly Service[]): [Service, Service] | undefined {
-  for (const one of some) {
-    const other = others.find((candidate) => servicesOverlap(one, candidate));
-    if (other) return [one, other];
+  /** @throws RunError where the farm and another one cannot both be on the gateway, see {@link Claims.claim} */
+  claim(gateway: string, farm: string, plan: Plan, group?: string): void {
+    const claims = this.gateways.get(gateway) ?? new Claims(gateway);
+    this.gateways.set(gateway, claims);
+    claims.claim(farm, plan, group);
   }
-  return undefined;
-}
-
-/** What a farm's packets are addressed to once they are translated, as far as it is at the addresses of these services. */
-function destinationsOf(plan: Plan, services: readonly Service[]): Service[] {
-  const addresses = new Set(services.map(({ address }) => address));
-  return plan.pools.flatMap((pool) =>
-    pool.backends
-      .filter(({ address }) => addresses.has(address))
-      .flatMap(({ address, port }) =>
-        pool.services.map((service) => ({
-          ...service,
-          address,
-          ports: port === undefined ? service.ports : { from: port, to: port },
-        })),
-      ),
-  );
 }

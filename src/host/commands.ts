@@ -104,6 +104,25 @@ export function confirmCommand(
   return call(`${TOOL} confirm ${farm} --owner ${stamp(owner)} ${which} --ssh "$SSH_CONNECTION"`, options);
 }
 
+/** Brings in the rule sets of a group, which come on standard input. @param ruleSets one after the other */
+export function applyGroupCommand(
+  group: string,
+  owner: Owner,
+  ruleSets: string,
+  options: CallOptions,
+): string {
+  const check = `--length ${Buffer.byteLength(ruleSets)} --sha256 ${sha256(ruleSets)}`;
+  return call(
+    `${TOOL} apply-group ${group} --owner ${stamp(owner)} ${check} --ssh "$SSH_CONNECTION"`,
+    options,
+  );
+}
+
+/** Removes the farms of a group that bear this stamp. */
+export function removeGroupCommand(group: string, owner: Owner, options: CallOptions): string {
+  return ifInstalled(call(`${TOOL} remove-group ${group} --owner ${stamp(owner)}`, options));
+}
+
 /** Removes a farm, if it bears this stamp. */
 export function removeCommand(farm: string, owner: Owner, options: CallOptions): string {
   return ifInstalled(call(`${TOOL} remove ${farm} --owner ${stamp(owner)}`, options));

@@ -301,6 +301,12 @@ const confirm = object({
 
 export const schemas = {
   confirm,
+  /** But for what is in its farms. */
+  group: object({
+    gateways: list(gateway, "at least one gateway", 1000),
+    farms: required("give each farm by its name", z.any()),
+    confirm: confirm.optional(),
+  }),
   farm: object(farmFields),
   target: object(targetFields),
   capacityGateway: object({ ...targetFields, capacity: capacity.optional() }),
