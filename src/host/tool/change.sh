@@ -74,6 +74,8 @@ recover() {
 }
 
 recover_if_killed() {
+  # Cut short before it was complete.
+  [ ! -d "$NEXT" ] || [ -f "$GROUP_COMMIT" ] || rm -rf "$NEXT"
   for recover_file in "$FARMS"/.*.new "$FARMS"/*.pending "$GROUP_COMMIT"; do
     [ -e "$recover_file" ] || [ -L "$recover_file" ] || continue
     # Cut short before it had its name: the kernel was not touched yet.

@@ -10,14 +10,48 @@
 
 command_apply_group() {
   begin
+  stand_group >"$TMP/stood"
   take_payload "the text of group $farm"
   split_group
   lock "apply-group $farm"
+  outrun_group "is not applied"
   state_folders
   recover_if_killed
   judge_group
   check_group
   if [ -s "$TMP/changed" ] || [ -s "$TMP/leaves" ]; then change_group; else mend_group; fi
+}
+
+# stand_group: as stand, of every stored farm: FARM SHA256 BEGUN OWNER GROUP, and whether the stack is set up here.
+stand_group() {
+  [ ! -f "$(stack_file "$owner")" ] || echo "- stack"
+  awk 'BEGIN {
+    for (i = 1; i < ARGC; i++) {
+      group = "-"
+      while ((getline < ARGV[i]) > 0 && /^#/) {
+        if ($2 == "owner") owner = $3
+        else if ($2 == "sha256") hash = $3
+        else if ($2 == "applied") begun = $3
+        else if ($2 == "group") group = $3
+        else if ($2 == "farm") { print $3, hash, begun, owner, group; break }
+      }
+      close(ARGV[i])
+    }
+  }' "$FARMS"/*.rules
+}
+
+# outrun_group WHAT: as outrun, for each farm of the group, as it comes or as it is stored.
+outrun_group() {
+  stand_group >"$TMP/stands"
+  ! grep -qx -- '- stack' "$TMP/stood" || grep -qx -- '- stack' "$TMP/stands" ||
+    fail 3 "$owner was retired from this gateway while this run waited, so group $farm $1; run pulumi up again if it shall be there"
+  outrun_words=$(awk -v group="$farm" -v now="$now" '
+    role == "comes" { comes[$2] = $1; next }
+    role == "stood" { stood[$1] = $2; next }
+    $1 == "-" || !($1 in comes) && $5 != group || $2 == stood[$1] || $2 == comes[$1] || $2 == "partly-taken-over" { next }
+    ($3 "") > (now "") { print "another run of " $4 " changed farm " $1 " (sha256 " $2 ", begun at " $3 ") while this one (begun at " now ") waited"; exit }
+    ' role=comes "$TMP/sums" role=stood "$TMP/stood" role=stands "$TMP/stands") || fail 1 "cannot read the stored farms in $FARMS"
+  [ -z "$outrun_words" ] || fail 3 "$outrun_words, so group $farm $1; run this again if yours shall count"
 }
 
 # split_group: the sets as $TMP/sets/FARM, and their hashes as $TMP/sums.
@@ -35,10 +69,10 @@ split_group() {
     }
     out == "" { bad("is of no farm") }
     { print > out }
-    END { if (head != "") print "it ends too early" }' "$TMP/set") &&
-    (cd "$TMP/sets" && sha256sum -- *) >"$TMP/sums" 2>"$TMP/words" ||
-    fail 1 "cannot keep the sets of group $farm, nothing was changed: is there room in /run, and memory?"
+    END { if (head != "") print "it ends too early" }' "$TMP/set") && split_failed='' || split_failed=1
   [ -z "$split_fault" ] || fail 4 "the text of group $farm is damaged: $split_fault"
+  [ -z "$split_failed" ] && (cd "$TMP/sets" && sha256sum -- *) >"$TMP/sums" ||
+    fail 1 "cannot keep the sets of group $farm, nothing was changed: is there room in /run, and memory?"
 }
 
 # judge_group: as judge, of all farms of the group, by one awk that reads the headers of what comes and of what is stored. The
@@ -353,7 +387,10 @@ edited_sets() {
 command_remove_group() {
   [ -d "$FARMS" ] || { say "nothing to remove: group $farm is not here"; return; }
   begin
+  : >"$TMP/sums"
+  stand_group >"$TMP/stood"
   lock "remove-group $farm"
+  outrun_group "stays"
   state_folders
   known_sets
   recover_if_killed
