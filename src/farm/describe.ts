@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { LINE_LENGTH } from "../plan/header";
 import type { Plan, PlannedBackend, PlannedHash, Pool, RateLimit } from "../plan/plan";
 import { firstMatchWins, probabilityOf } from "../plan/probability";
 import { FAMILY_NAME } from "../spec/address";
@@ -58,20 +59,25 @@ export function describe(plan: Plan): Description {
 }
 
 /**
- * A farm in a sentence, where many stand together: `203.0.113.10 tcp 80, 443 to 10.0.0.3 (0.75), 10.0.0.4 (0.25); random, masquerade;
- * rules 9f31c2d4`. The hash is that of its rule set on the first gateway, so that every change shows.
+ * A farm in a line, where many stand below each other: `web at 203.0.113.10 tcp 80, 443 to 10.0.0.3 (0.75), 10.0.0.4 (0.25); random,
+ * masquerade; rules 9f31c2d4`. What would make it too long to be shown is counted instead. The hash is that of the rule set on the first gateway, so that
+ * every change shows. (No colon behind the name: the engine would read YAML, and print every line of it.)
  */
 export function describeShortly(plan: Plan, ruleSet: string): string {
   const listeners = Object.entries(describeListeners(plan)).map((entry) => entry.join(" "));
-  const backends = Object.values(
-    perBackend(
-      plan,
-      ({ backends: all, total }, index) => `${all[index]!.key} (${formatShare(shareOf(all[index]!, total))})`,
-    ),
+  const backends = plan.pools.flatMap((pool) =>
+    pool.backends.map((backend) => `${backend.key} (${formatShare(shareOf(backend, pool.total))})`),
   );
   const { algorithm, sourceNat } = describe(plan);
-  const to = backends.length <= FEW ? backends.join(", ") : `${formatCount(backends.length)} backends`;
-  return `${listeners.join(", ")} to ${to}; ${algorithm}, ${sourceNat}; rules ${sha256(ruleSet).slice(0, 8)}`;
+  const line = (from: string, to: string) =>
+    `${plan.name} at ${from} to ${to}; ${algorithm}, ${sourceNat}; rules ${sha256(ruleSet).slice(0, 8)}`;
+  const counted = `${formatCount(backends.length)} backends`;
+  const lines = [
+    line(listeners.join(", "), backends.join(", ")),
+    line(listeners.join(", "), counted),
+    line(`${formatCount(listeners.length)} listeners`, counted),
+  ];
+  return lines.find(({ length }) => length <= LINE_LENGTH) ?? lines.at(-1)!;
 }
 
 function describeListeners({ pools }: Plan): Record<string, string> {

@@ -71,7 +71,10 @@ export class LoadBalancerFarms extends pulumi.ComponentResource {
       "netfilter-lb:index:LoadBalancerFarms",
       name,
       {
-        farms: first.apply((group) => each(group, ({ plan, ruleSet }) => describeShortly(plan, ruleSet))),
+        // One text, because the engine prints every entry of an object in which one changes; of a text it prints the lines that change.
+        farms: first.apply((group) =>
+          [...group().values()].map(({ plan, ruleSet }) => describeShortly(plan, ruleSet)).join("\n"),
+        ),
         gateways: describeGateways(gateways),
         ...(args.confirm && { confirm: "never: a change counts at once" }),
       },
