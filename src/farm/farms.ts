@@ -64,7 +64,11 @@ export class LoadBalancerFarms extends pulumi.ComponentResource {
         () =>
           farms as Record<string, FarmSpec>,
     );
-    const compiled = gateways.map((gateway) => ({ gateway, group: compileFor(name, specs, gateway) }));
+    const unconfirmed = args.confirm?.withinSeconds === 0;
+    const compiled = gateways.map((gateway) => {
+      const group = compileFor(name, specs, gateway);
+      return { gateway, group: unconfirmed ? group : withoutSsh(name, gateway, group) };
+    });
     const first = compiled[0]!.group;
 
     super(
@@ -81,9 +85,7 @@ export class LoadBalancerFarms extends pulumi.ComponentResource {
       opts,
     );
 
-    const confirmed = args.confirm?.withinSeconds !== 0;
-    for (const { gateway, group } of compiled)
-      this.apply(name, gateway, confirmed ? untried(name, gateway, group) : group, opts);
+    for (const { gateway, group } of compiled) this.apply(name, gateway, group, opts);
     this.warn(name, specs, compiled);
 
     this.shares = first.apply((group) => each(group, ({ plan }) => sharesOf(plan)));
@@ -167,7 +169,7 @@ export class LoadBalancerFarms extends pulumi.ComponentResource {
 }
 
 /** The same group, refused where SSH comes in by an address of it. That two addresses are the same is no secret. */
-function untried(
+function withoutSsh(
   name: string,
   { connection, gone = false }: NamedGateway,
   group: pulumi.Output<CompiledGroup>,

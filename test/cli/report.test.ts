@@ -41,6 +41,50 @@ test("a replacement is one change, whatever steps it has", () => {
   expect(report(preview(...steps.reverse()), false)).toBe(wanted);
 });
 
+describe("a group", () => {
+  const dns = rules({ listeners: [{ address: "203.0.113.12", protocol: "udp", port: 53 }] }, NFTABLES, "dns");
+  const web = rules(equal(2));
+
+  test("is told farm by farm, of those that change", () => {
+    const text = report(preview(step({ group: "all", before: dns + web, after: dns + MORE })), false);
+    expect(text).toBe(report(preview(step({ before: web, after: MORE })), false));
+  });
+
+  test("that comes, or leaves, does so with its farms", () => {
+    const heads = (text: string) => text.match(/^\S.*$|^ {2}The farm is \w+/gm);
+    const farms = (word: string) => ["dns on edge-1", word, "web on edge-1", word];
+    expect(heads(report(preview(step({ group: "all", after: dns + web })), false))).toEqual(
+      farms("  The farm is created"),
+    );
+    expect(heads(report(preview(step({ group: "all", before: dns + web })), false))).toEqual(
+      farms("  The farm is removed"),
+    );
+  });
+
+  test("and a farm that stands alone exchange services", () => {
+    const shop = rules(equal(2), NFTABLES, "shop");
+    const steps = [
+      step({ farm: "shop", before: shop }),
+      step({ group: "all", before: dns, after: dns + web }),
+    ];
+    const alone = [step({ farm: "shop", before: shop }), step({ after: web })];
+    expect(report(preview(...steps), false)).toBe(report(preview(...alone), false));
+  });
+
+  test("whose rules are hidden, or are applied again, is told as a whole", () => {
+    expect(report(preview(step({ group: "all", before: dns + web, after: "[secret]" })), false)).toBe(
+      [
+        "group all on edge-1",
+        "  The new rules: secret, since a value in them is.",
+        "  So what this changes for traffic cannot be told.",
+      ].join("\n"),
+    );
+    expect(report(preview(step({ group: "all", before: web, after: web })), false)).toBe(
+      "group all on edge-1\n  The same rules are applied again: nothing changes for traffic.",
+    );
+  });
+});
+
 test.each([
   ["[secret]", "The new rules: secret, since a value in them is."],
   [

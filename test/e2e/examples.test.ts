@@ -18,6 +18,7 @@ useScene(
     gateways: ["edge-1", "edge-2", { name: "by-eth1", front: "eth1", back: "eth0" }],
     backends: [
       ...[3, 4, 5, 6].map((host) => `10.0.0.${host}`),
+      ...["10.0.1.7", "10.0.2.7"],
       ...["192.168.1.10", "192.168.1.11", "192.168.2.2", "192.168.2.3"],
     ],
     serve: { tcp: [80, 443, 8040], udp: [53] },
@@ -189,4 +190,18 @@ it.each(DATA_PLANES)("two-gateways carries every farm on both, on %s", async (da
   }
   await stack.destroy();
   for (const name of ["edge-1", "edge-2"]) expect(await leftovers(lab.gateway(name))).toBe("");
+});
+
+describe("many-farms", () => {
+  it("spreads each tenant's connections over its two machines", async () => {
+    const gateway = lab.gateway();
+    const stack = await example("many-farms", gateway, {});
+    await stack.up();
+    expect(await gateway.sh("netfilter-lb list | wc -l")).toBe("200\n");
+    const shares = await counts(lab, 200, { to: "203.0.113.40", port: 8007 });
+    expect(Object.keys(shares).sort()).toEqual(["10.0.1.7", "10.0.2.7"]);
+    expect(chiSquareTest(Object.values(shares), [1, 1])).toBeGreaterThan(1e-6);
+    await stack.destroy();
+    expect(await leftovers(gateway)).toBe("");
+  });
 });

@@ -25,6 +25,7 @@ const EXAMPLES: [example: string, mode: string, config: Record<string, string>][
     { "project:10.0.0.3": "down", "project:10.0.0.4": "down", "project:10.0.0.5": "down" },
   ],
   ["resolvers", "default", {}],
+  ["many-farms", "three", { "project:tenants": "3" }],
 ];
 
 /** Layout zevenet has no affinity and no hash. */

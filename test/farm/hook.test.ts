@@ -1,7 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { EngineEvent, Stack } from "@pulumi/pulumi/automation";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { type BackendArgs, type GatewayArgs, LoadBalancerFarm, type LoadBalancerFarmArgs } from "../../src";
+import {
+  type BackendArgs,
+  type GatewayArgs,
+  LoadBalancerFarm,
+  type LoadBalancerFarmArgs,
+  LoadBalancerFarms,
+} from "../../src";
 import { Engine } from "../support/engine/engine";
 import { farm } from "./farms";
 import { run } from "./program";
@@ -118,6 +124,49 @@ describe("a program without a language host", () => {
       "  Backend 10.0.0.4: share 1/4 (25 %) → 1/3 (33.33 %).",
       "  Established connections keep their backend and the source address that it sees: connection tracking holds both, and no rule chooses again.",
     ]);
+  });
+
+  test("a group: its farms that change, the first of many", async () => {
+    const farm = (port: number, weight: number) => ({
+      listeners: [{ address: "203.0.113.10", protocol: "tcp" as const, port }],
+      backends: [{ address: "10.0.0.3", weight }, { address: "10.0.0.4" }],
+    });
+    let weights = { web: 1, shop: 1 };
+    let many = 0;
+    const connection = { host: "192.0.2.1", privateKey: pulumi.secret("key"), insecureIgnoreHostKey: true };
+    const stack = await engine.inline(
+      async () => {
+        const more = Array.from({ length: many }, (_, k) => [`farm${k}`, farm(1000 + k, 1)]);
+        const farms = {
+          web: farm(80, weights.web),
+          shop: farm(81, weights.shop),
+          ...Object.fromEntries(more),
+        };
+        new LoadBalancerFarms("all", {
+          gateways: [{ name: "edge-1", connection, dataPlane: "nftables" }],
+          farms,
+        });
+      },
+      "test",
+      "group",
+    );
+    await stack.setConfig(...WANTED);
+    const { lines, made } = await preview(stack);
+    const heads = (all: readonly string[]) =>
+      all.filter((line) => / on edge-1/.test(line) && !line.startsWith(" "));
+    expect(heads(lines)).toEqual(["shop on edge-1", "web on edge-1"]);
+
+    await pretend(stack, made);
+    weights = { web: 3, shop: 1 };
+    const changed = (await preview(stack)).lines;
+    expect(heads(changed)).toEqual(["web on edge-1"]);
+    expect(changed).toContain("  Backend 10.0.0.3: share 1/2 (50 %) → 3/4 (75 %).");
+    many = 30;
+    const last = heads((await preview(stack)).lines);
+    expect(last).toHaveLength(21);
+    expect(last.at(-1)).toBe(
+      "group all on edge-1: 11 more farms change; pulumi preview --json | npx netfilter-lb report tells all",
+    );
   });
 
   test("options that a user's transformation merges do no harm, and its hooks are called too", async () => {

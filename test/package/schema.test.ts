@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { ComponentProvider } from "@pulumi/pulumi/provider/experimental/provider";
 import { beforeAll, describe, expect, test } from "vitest";
-import { LoadBalancerFarm } from "../../src";
+import { LoadBalancerFarm, LoadBalancerFarms } from "../../src";
 
 /** What programs in other languages see: the schema that Pulumi's analyser reads from the sources. */
 
@@ -19,18 +19,35 @@ interface Schema {
 let schema: Schema;
 beforeAll(async () => {
   const dirname = join(__dirname, "../..");
-  const provider = new ComponentProvider({ components: [LoadBalancerFarm], dirname, name: "netfilter-lb" });
+  const provider = new ComponentProvider({
+    components: [LoadBalancerFarm, LoadBalancerFarms],
+    dirname,
+    name: "netfilter-lb",
+  });
   schema = JSON.parse(await provider.getSchema());
 });
 
 const typeOf = (name: string) => schema.types[`netfilter-lb:index:${name}`]!;
 
-test("one resource, under the token that the component registers", () => {
-  expect(Object.keys(schema.resources)).toEqual(["netfilter-lb:index:LoadBalancerFarm"]);
+test("two resources, under the tokens that the components register", () => {
+  expect(Object.keys(schema.resources).sort()).toEqual([
+    "netfilter-lb:index:LoadBalancerFarm",
+    "netfilter-lb:index:LoadBalancerFarms",
+  ]);
+});
+
+test("a group of farms, each by its name", () => {
+  const group = schema.resources["netfilter-lb:index:LoadBalancerFarms"]!;
+  expect(group.inputProperties).toMatchObject({
+    farms: { type: "object", additionalProperties: { $ref: "#/types/netfilter-lb:index:FarmArgs" } },
+  });
+  expect(group.requiredInputs).toEqual(["farms", "gateways"]);
+  expect(group.required).toEqual(["marks", "probabilities", "ruleSets", "shares"]);
+  expect(typeOf("FarmArgs").required).toEqual(["backends", "listeners"]);
 });
 
 test("every argument and every output", () => {
-  const [farm] = Object.values(schema.resources);
+  const farm = schema.resources["netfilter-lb:index:LoadBalancerFarm"];
   expect(Object.keys(farm!.inputProperties).sort()).toEqual([
     "affinity",
     "algorithm",

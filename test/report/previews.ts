@@ -9,25 +9,29 @@ export function rules(spec: Partial<FarmSpec> = {}, target: TargetSpec = NFTABLE
 
 export interface StepOptions {
   farm?: string;
+  /** In place of a farm: the rule sets are those of a group. */
+  group?: string;
   gateway?: string;
   before?: string;
   after?: string;
   op?: string;
 }
 
-export function step({ farm = "web", gateway = "edge-1", before, after, op }: StepOptions): object {
+export function step({ farm = "web", group, gateway = "edge-1", before, after, op }: StepOptions): object {
+  const remove = group === undefined ? `remove ${farm}` : `remove-group ${group}`;
+  const name = group ?? farm;
   const state = (stdin: string | undefined) =>
     stdin === undefined
       ? undefined
       : {
           inputs: {
             stdin,
-            delete: `if [ -x /usr/local/sbin/netfilter-lb ]; then /usr/local/sbin/netfilter-lb remove ${farm} --owner project/stack/${gateway}; fi`,
+            delete: `if [ -x /usr/local/sbin/netfilter-lb ]; then /usr/local/sbin/netfilter-lb ${remove} --owner project/stack/${gateway}; fi`,
           },
         };
   return {
     op: op ?? (before === undefined ? "create" : after === undefined ? "delete" : "update"),
-    urn: `urn:pulumi:stack::project::netfilter-lb:index:LoadBalancerFarm$command:remote:Command::${farm}-${gateway}`,
+    urn: `urn:pulumi:stack::project::netfilter-lb:index:LoadBalancerFarm$command:remote:Command::${name}-${gateway}`,
     oldState: state(before),
     newState: state(after),
   };
