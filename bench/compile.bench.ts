@@ -7,6 +7,7 @@
 
 import { bench, describe } from "vitest";
 import { compile, type TargetSpec } from "../src/core";
+import { Claims } from "../src/farm/claims";
 import { farmsOf } from "./rules/ours";
 
 const TARGETS: readonly TargetSpec[] = [
@@ -26,4 +27,14 @@ describe.each(TARGETS)("%o", (target) => {
       for (const [name, spec] of specs) compile(name, spec, target);
     });
   }
+});
+
+describe("what a thousand farms of one gateway claim", () => {
+  const plans = farmsOf({ protocol: "tcp", farms: 1000, backends: 10 }).map(
+    ([name, spec]) => [name, compile(name, spec, { dataPlane: "nftables" }).plan] as const,
+  );
+  bench("each against all others", () => {
+    const claims = new Claims("edge-1");
+    for (const [name, plan] of plans) claims.claim(name, plan, "all");
+  });
 });

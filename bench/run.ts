@@ -23,6 +23,7 @@ import { overSsh } from "./b7-over-ssh";
 import { reloads } from "./b8-reloads";
 import { distribution } from "./b9-distribution";
 import { compileTime } from "./b10-compile";
+import { group } from "./b11-group";
 import { machine } from "./harness/machine";
 import type { Measurement } from "./harness/measurement";
 import { type Result, verdictOf } from "./harness/result";
@@ -40,6 +41,7 @@ const MEASUREMENTS: readonly Measurement[] = [
   reloads,
   distribution,
   compileTime,
+  group,
 ];
 
 async function main(): Promise<void> {

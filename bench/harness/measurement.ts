@@ -1,4 +1,4 @@
-/** One of B1 to B10, in a file of its own. */
+/** One of B1 to B11, in a file of its own. */
 
 import type { Outcome } from "./result";
 
@@ -12,7 +12,7 @@ export interface Context {
 }
 
 export interface Measurement {
-  /** `B1` to `B10`. */
+  /** `B1` to `B11`. */
   readonly id: string;
   readonly title: string;
   readonly unit: string;

@@ -238,6 +238,32 @@ test.each(PLANES)("%s: a gateway that boots has the group's farms from its files
   await expectInStep();
 });
 
+test.each(PLANES)(
+  "%s: a power cut in the middle leaves all of the old or all of the new",
+  async (plane) => {
+    machine = await Machine.start();
+    const [old, fresh] = [setsOf(40, { plane }), setsOf(39, { plane, backends: OTHERS })];
+    await machine.applyGroup("edge", old.join(""));
+    const began = performance.now();
+    await machine.applyGroup("edge", fresh.join(""));
+    const took = performance.now() - began;
+    for (let round = 0; round < sweep(6, 60); round++) {
+      await machine.applyGroup("edge", old.join(""));
+      const cut = machine.applyGroup("edge", fresh.join("")).catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, took * (0.2 + Math.random())));
+      await machine.reboot();
+      await cut;
+      const outcome = await machine.tool(["restore"]);
+      expect(outcome).toMatchObject({ code: 0, stderr: "" });
+      const now = await stored();
+      expect(now).toEqual(byName(Object.keys(now).length === 40 ? old : fresh));
+      await expectInStep();
+      await expectTidy();
+    }
+  },
+  240_000,
+);
+
 describe("whose a farm is", () => {
   beforeEach(async () => {
     machine = await Machine.start();

@@ -263,7 +263,7 @@ entries() {
     read_set(sets "/" $1, $2)
     while (next_line()) print set_line > out
     close(out)
-  }' "$1" && cp "$TMP/entries"/*.rules "$NEXT/"
+  }' "$1" && (cd "$TMP/entries" && cp -- *.rules "$NEXT/")
 }
 
 # next_folder: an empty one.
@@ -292,7 +292,7 @@ store_group() {
   # shellcheck disable=SC2046 # names without blanks
   (cd "$SENT" && rm -f $(sed 's/^[a-z]* //' "$GROUP_COMMIT"))
   set -- "$NEXT"/*.rules
-  if [ -f "$1" ]; then mv -f "$@" "$FARMS/" || return 1; fi
+  [ ! -f "$1" ] || (cd "$NEXT" && mv -f -- *.rules "$FARMS/") || return 1
   # shellcheck disable=SC2046 # names without blanks
   (cd "$FARMS" && rm -f $(sed -n 's/^gone \(.*\)/\1.rules/p' "$GROUP_COMMIT")) && rm -f "$GROUP_COMMIT" && rm -rf "$NEXT"
 }
