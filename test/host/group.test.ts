@@ -408,6 +408,12 @@ describe("what may come in", () => {
     ["a name that is a path", web.replace("# farm web", "# farm ../web"), 4, "line 2 names no farm"],
     ["text before the first set", `\n${web}`, 4, "line 1 is of no farm"],
     ["a head alone", `${web}# netfilter-lb rule set 1\n`, 4, "it ends too early"],
+    [
+      "a service behind the backends",
+      web.replace(/^# service .*\n/m, "$&# backend 10.0.0.3 0x1 1/1\n# service 198.51.100.7 tcp 22\n"),
+      4,
+      "the rule set of farm web is damaged: line 7 claims a service behind the others",
+    ],
     ["odd bytes", web.replace("web", "w\u00e9b"), 4, "it holds bytes other than printable ASCII"],
   ])("%s is refused", async (_, sets, code, words) => {
     const outcome = await machine.applyGroup("edge", sets);

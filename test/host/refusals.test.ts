@@ -82,6 +82,10 @@ describe("a damaged rule set", () => {
       (set: string) => set.replace("element ip netfilter_lb services", "element ip6 netfilter_lb services"),
     ],
     ["a service it does not name", (set: string) => set.replace(/tcp \. 443/g, "tcp . 22")],
+    [
+      "a service behind the backends, where nobody looks for it",
+      (set: string) => set.replace(/^# service .*\n/m, "# backend 10.0.0.3 0x1 1/1\n$&"),
+    ],
     ["a foreign chain", (set: string) => set.replace(/goto web\./, "goto translate # web.")],
     ["its end missing", (set: string) => set.slice(0, set.indexOf("}\nadd"))],
   ])("that holds %s is refused", async (_, change) => {

@@ -30,7 +30,7 @@ check_lines() {
     if (farm != "") ends()
     farm = only == "" ? FILENAME : only
     short = plane = family = section = table = ""
-    services = body = in_chain = in_table = depth = 0
+    services = told = body = in_chain = in_table = depth = 0
     split("", claimed); split("", object); split("", own_set); split("", own_chain); split("", learns)
   }
   function allow(list, set,    n, i, part) { n = split(list, part, " "); for (i = 1; i <= n; i++) set[part[i]] = 1 }
@@ -151,12 +151,14 @@ check_lines() {
   FNR == 4 { header("data-plane"); plane = substr($0, 14); if (plane !~ /^(nftables|iptables nat|iptables zevenet)$/) bad("names the unknown data plane " plane) }
   FNR < 5 { next }
   /^# service / {
+    # Who judges what a farm claims reads no further.
+    if (body || told) bad("claims a service behind the others")
     if (NF != 5 || !address_ok($3) || !($4 ~ /^(tcp|udp|sctp)$/ && port_ok($5) || $4 == "all" && $5 == "-")) bad("is no service")
     claimed[$3 " " $4 " " $5] = 1; services++; next
   }
   !services { bad("should claim a service") }
-  !body && (/^# mark-mask 0x[0-9a-f]+$/ || /^# on-removal (cut|keep)$/) { next }
-  !body && /^# backend [][0-9a-f.:]+ 0x[0-9a-f]+ [0-9]+\/[0-9]+( drain| standby)?$/ { next }
+  !body && (/^# mark-mask 0x[0-9a-f]+$/ || /^# on-removal (cut|keep)$/) { told = 1; next }
+  !body && /^# backend [][0-9a-f.:]+ 0x[0-9a-f]+ [0-9]+\/[0-9]+( drain| standby)?$/ { told = 1; next }
   { body = 1 }
   plane == "nftables" && in_chain {
     if ($0 == "\t}" && depth == 0) in_chain = 0
