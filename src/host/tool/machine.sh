@@ -55,5 +55,6 @@ remove_unit() {
   [ ! -d /run/systemd/system ] || { systemctl stop --no-block "${UNIT##*/}"; systemctl daemon-reload; } 9>&- 2>/dev/null || :
 }
 
-stack_name() { echo "$1" | tr / ,; }
+# stack_name PROJECT/STACK/GATEWAY: without a process, since every apply asks.
+stack_name() { stack_rest=${1#*/}; echo "${1%%/*},${stack_rest%%/*},${stack_rest#*/}"; }
 stack_file() { echo "$STACKS/$(stack_name "$1")"; }
