@@ -90,9 +90,9 @@ outrun() {
 # entry: the file as it is stored: where it came from, then the set, in which "web.farm" becomes "web.9f31c2d4" after the
 # set's hash. So chains of two versions stand side by side while the elements move from the one to the other, and a
 # chain in use never changes.
+STORED_BY='# netfilter-lb: stored by "netfilter-lb apply", restored at boot; edits here are lost'
 entry() {
-  printf '# netfilter-lb: stored by "netfilter-lb apply", restored at boot; edits here are lost\n'
-  printf '# owner %s\n# sha256 %s\n# serial %s\n' "$owner" "$sha256" "$serial"
+  printf '%s\n# owner %s\n# sha256 %s\n# serial %s\n' "$STORED_BY" "$owner" "$sha256" "$serial"
   [ -z "$repair" ] || printf '# repair %s\n' "$repair"
   printf '# applied %s\n' "$now"
   named "$short" "$sha256" <"$TMP/set"
@@ -170,10 +170,7 @@ apply_set() {
   done
   old=$FARMS/$farm.rules
   [ -f "$old" ] || old=$TMP/none
-  need_planes "$old" "$TMP/set"
-  # What a helper expects is opened in FORWARD as well.
-  ! grep -q '^	ct helper ' "$old" "$TMP/set" || look_forward=1
-  [ -z "$ipv6" ] || forward net.ipv6.conf.all.forwarding
+  make_ready "$old" "$TMP/set"
   [ -z "$repair" ] || mend_machine
   # Only a set that changes something has anything to go back to.
   if [ -n "$confirm" ] && { [ "$stored_sha" != "$sha256" ] || on_trial "$farm"; }; then start_trial; fi
@@ -201,12 +198,25 @@ apply_set() {
     fail 1 "cannot write $FARMS/$farm.rules, the last good set is in force again: is /etc writable?"
   }
   settle_trial
+  wind_up "applied: farm $farm"
+}
+
+# make_ready OLD NEW: whatever the change needs of the machine.
+make_ready() {
+  need_planes "$@"
+  # What a helper expects is opened in FORWARD as well.
+  ! grep -q '^	ct helper ' "$@" || look_forward=1
+  [ -z "$ipv6" ] || forward net.ipv6.conf.all.forwarding
+}
+
+# wind_up WORDS: a change is in force and stored. What it leaves over goes, and the caller is told.
+wind_up() {
   case "$planes " in *" ip "* | *" ip6 "*) ipt_clear_strays ;; esac
   [ -z "$leaving" ] || nft_sweep
   forget_clients
   forget_flows "$TMP/fresh"
   forget_leaving
-  say "applied: farm $farm"
+  say "$1"
   uncut "$TMP/set"
   [ -z "$leaving" ] || leave_ipv6
   [ -z "$look_forward" ] || foreign_drops

@@ -62,7 +62,7 @@ split_group() {
     function bad(why) { print "line " NR " " why; exit }
     /^# netfilter-lb rule set / { if (out != "") close(out); out = ""; head = $0; next }
     head != "" {
-      if ($1 != "# farm" && ($1 != "#" || $2 != "farm" || NF != 3)) bad("should be \"# farm …\"")
+      if ($1 != "#" || $2 != "farm" || NF != 3) bad("should be \"# farm …\"")
       if ($3 !~ /^[A-Za-z][A-Za-z0-9]*([_-][A-Za-z0-9]+)*$/ || length($3) > 63) bad("names no farm")
       if (seen[$3]++) bad("begins farm " $3 " once more")
       out = folder "/" $3; print head > out; head = ""
@@ -256,10 +256,9 @@ function next_line() {
 entries() {
   [ -s "$1" ] || return 0
   rm -rf "$TMP/entries" && mkdir "$TMP/entries" || return 1
-  awk -v owner="$owner" -v group="$farm" -v now="$now" -v sets="$TMP/sets" -v entries="$TMP/entries" "$NAMED_GROUP"'{
+  awk -v stored_by="$STORED_BY" -v owner="$owner" -v group="$farm" -v now="$now" -v sets="$TMP/sets" -v entries="$TMP/entries" "$NAMED_GROUP"'{
     out = entries "/" $1 ".rules"
-    print "# netfilter-lb: stored by \"netfilter-lb apply\", restored at boot; edits here are lost" > out
-    print "# owner " owner "\n# sha256 " $2 "\n# serial " $3 "\n# group " group "\n# applied " now > out
+    print stored_by "\n# owner " owner "\n# sha256 " $2 "\n# serial " $3 "\n# group " group "\n# applied " now > out
     read_set(sets "/" $1, $2)
     while (next_line()) print set_line > out
     close(out)
@@ -309,9 +308,7 @@ change_group() {
     fail 1 "cannot read the stored farms of group $farm, nothing was changed: is there room in /run?"
   [ ! -s "$TMP/taken" ] || lose_services
   entries "$TMP/stamped" || fail 1 "cannot write to $NEXT, nothing was changed: is there room in /etc?"
-  need_planes "$TMP/old" "$TMP/new"
-  ! grep -q '^	ct helper ' "$TMP/old" "$TMP/new" || look_forward=1
-  [ -z "$ipv6" ] || forward net.ipv6.conf.all.forwarding
+  make_ready "$TMP/old" "$TMP/new"
   prepare_group
   leaving_flows "$TMP/old" "$TMP/new" >"$TMP/leaving"
   leaving_clients "$TMP/old" "$TMP/new" >"$TMP/clients"
@@ -321,15 +318,7 @@ change_group() {
     drop_pending
     fail 1 "cannot rename $GROUP_PENDING, the last good sets are in force again: is /etc writable?"
   }
-  case "$planes " in *" ip "* | *" ip6 "*) ipt_clear_strays ;; esac
-  [ -z "$leaving" ] || nft_sweep
-  forget_clients
-  forget_flows "$TMP/fresh"
-  forget_leaving
-  say "applied: group $farm, $(grep -c . "$TMP/changed") of $(grep -c . "$TMP/sums") farms$(went)"
-  uncut "$TMP/set"
-  [ -z "$leaving" ] || leave_ipv6
-  [ -z "$look_forward" ] || foreign_drops
+  wind_up "applied: group $farm, $(grep -c . "$TMP/changed") of $(grep -c . "$TMP/sums") farms$(went)"
 }
 
 went() { [ ! -s "$TMP/leaves" ] || echo ", $(grep -c . "$TMP/leaves") removed"; }
