@@ -1,5 +1,5 @@
 import { changesOf } from "../report/group";
-import { isHidden, type Rules } from "../report/rules";
+import type { Rules } from "../report/rules";
 import { show } from "../spec/problem";
 import { InputError } from "./errors";
 
@@ -58,7 +58,7 @@ export function readPreview(text: string): Planned[] {
 /** The farms of a group that change; the group itself where that is hidden, or its rules are applied again. */
 function farmsOf(group: Planned): Planned[] {
   const { before, after, gateway, gone } = group;
-  const changes = isHidden(before) || isHidden(after) ? [] : changesOf(before, after);
+  const changes = changesOf(before, after);
   if (gone || changes.length === 0) return [{ ...group, farm: `group ${group.farm}` }];
   return changes.map((change) => ({ ...change, gateway, gone }));
 }

@@ -1,4 +1,4 @@
-import { groupError, relations, soundness } from "../spec";
+import { relations, soundness, specError } from "../spec";
 import type { Soundness } from "../spec/entry";
 import { nameProblem } from "../spec/name";
 import { formatProblem, type Problem, show } from "../spec/problem";
@@ -40,7 +40,7 @@ export function checkGroup(name: string, args: LoadBalancerFarmsArgs): NamedGate
     ...checkConfirm(known),
     ...checkFarms(known, sound),
   ];
-  if (problems.length > 0) throw groupError(name, problems);
+  if (problems.length > 0) throw specError(name, problems, "group");
   return named(args.gateways);
 }
 

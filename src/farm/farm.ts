@@ -1,4 +1,3 @@
-import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Compiled, compile } from "../core";
 import { applyCommand, confirmCommand, removeCommand } from "../host/commands";
@@ -10,14 +9,7 @@ import { askedConfirm, confirmSeconds, describeConfirm } from "./confirm";
 import { type Description, describe, FEATURES, marksOf, probabilitiesOf, sharesOf } from "./describe";
 import { driftOptions } from "./drift";
 import { asRunError } from "./error";
-import {
-  commandOptions,
-  connectionOf,
-  describeGateways,
-  type NamedGateway,
-  QUIET,
-  targetOf,
-} from "./gateway";
+import { commandOn, describeGateways, type NamedGateway, targetOf } from "./gateway";
 import { reportOptions } from "./hook";
 import { hostOf } from "./host";
 import { Registry } from "./registry";
@@ -116,47 +108,34 @@ export class LoadBalancerFarm extends pulumi.ComponentResource {
     drift: Drift,
     opts: pulumi.ComponentResourceOptions | undefined,
   ): void {
-    const provider = this.getProvider("command:remote:Command");
-    const { owner, command: host } = hostOf(gateway, `farm ${name}`, {
-      ...(provider && { provider }),
-      ...(opts?.dependsOn && { dependsOn: opts.dependsOn }),
-    });
+    const { owner, command: host } = hostOf(gateway, `farm ${name}`, this, opts);
     const options = { sudo: gateway.sudo ?? false };
     const ruleSet = compiled.ruleSet;
     const text = pulumi.all([ruleSet, seconds ?? 0]);
     const drifting = driftOptions(drift, name, gateway, owner, ruleSet);
     const nameOf = (suffix = "") => Registry.current().nameCommand(name, gateway.name, suffix, opts?.parent);
-    const rules = new command.remote.Command(
+    const rules = commandOn(
+      gateway,
       nameOf(),
       {
-        connection: connectionOf(gateway.connection),
         stdin: ruleSet,
         create: text.apply(([set, confirm]) => applyCommand(name, owner, set, { ...options, confirm })),
         delete: removeCommand(name, owner, options),
         triggers: [host.id],
-        ...QUIET,
       },
-      // Delete-before-replace follows the trigger, so a replaced host finds its farms gone before it retires.
-      {
-        parent: this,
-        deleteBeforeReplace: true,
-        ...commandOptions(gateway),
-        ...reportOptions({ farm: name }, gateway.name),
-        ...drifting,
-      },
+      { parent: this, ...reportOptions({ farm: name }, gateway.name), ...drifting },
     );
     if (seconds === undefined) return;
     // A Command dials for itself, so this is the new connection. It runs whenever the rules do: their texts change together, and a
     // replacement of the rules (a taint, another host) replaces it too. Having no `delete`, it goes without a dial.
-    new command.remote.Command(
+    commandOn(
+      gateway,
       nameOf("-confirm"),
       {
-        connection: connectionOf(gateway.connection),
         create: text.apply(([set, within]) => confirmCommand(name, owner, set, { ...options, within })),
         triggers: [rules.id],
-        ...QUIET,
       },
-      { parent: this, deleteBeforeReplace: true, ...commandOptions(gateway), ...drifting },
+      { parent: this, ...drifting },
     );
   }
 }

@@ -1,8 +1,7 @@
-import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { type Compiled, compile } from "../core";
 import { applyGroupCommand, removeGroupCommand } from "../host/commands";
-import { groupError } from "../spec";
+import { specError } from "../spec";
 import { type Problem, SpecError } from "../spec/problem";
 import type { FarmSpec, TargetSpec } from "../spec/types";
 import type { LoadBalancerFarmsArgs } from "./args";
@@ -10,14 +9,7 @@ import { checkGroup, trialText } from "./check-group";
 import { touchesSsh } from "./confirm";
 import { describeShortly, marksOf, probabilitiesOf, sharesOf } from "./describe";
 import { asRunError } from "./error";
-import {
-  commandOptions,
-  connectionOf,
-  describeGateways,
-  type NamedGateway,
-  QUIET,
-  targetOf,
-} from "./gateway";
+import { commandOn, describeGateways, type NamedGateway, targetOf } from "./gateway";
 import { reportOptions } from "./hook";
 import { hostOf } from "./host";
 import { Registry } from "./registry";
@@ -114,32 +106,21 @@ export class LoadBalancerFarms extends pulumi.ComponentResource {
     group: pulumi.Output<CompiledGroup>,
     opts: pulumi.ComponentResourceOptions | undefined,
   ): void {
-    const provider = this.getProvider("command:remote:Command");
-    const { owner, command: host } = hostOf(gateway, `group ${name}`, {
-      ...(provider && { provider }),
-      ...(opts?.dependsOn && { dependsOn: opts.dependsOn }),
-    });
+    const { owner, command: host } = hostOf(gateway, `group ${name}`, this, opts);
     const options = { sudo: gateway.sudo ?? false };
     const registry = Registry.current();
     registry.nameGroup(name, gateway.name, opts?.parent);
     const text = group.apply((farms) => [...farms().values()].map(({ ruleSet }) => ruleSet).join(""));
-    new command.remote.Command(
+    commandOn(
+      gateway,
       registry.nameCommand(name, gateway.name, "", opts?.parent),
       {
-        connection: connectionOf(gateway.connection),
         stdin: text,
         create: text.apply((sets) => applyGroupCommand(name, owner, sets, options)),
         delete: removeGroupCommand(name, owner, options),
         triggers: [host.id],
-        ...QUIET,
       },
-      // Delete-before-replace follows the trigger, so a replaced host finds its farms gone before it retires.
-      {
-        parent: this,
-        deleteBeforeReplace: true,
-        ...commandOptions(gateway),
-        ...reportOptions({ group: name }, gateway.name),
-      },
+      { parent: this, ...reportOptions({ group: name }, gateway.name) },
     );
   }
 
@@ -225,7 +206,7 @@ function compileGroup(
 }
 
 function fail(name: string, problems: readonly Problem[]): never {
-  throw groupError(name, problems);
+  throw specError(name, problems, "group");
 }
 
 function each<T>(group: CompiledGroup, value: (compiled: Compiled, farm: string) => T): Record<string, T> {

@@ -28,12 +28,29 @@ export function describeGateways(gateways: readonly NamedGateway[]): Record<stri
   );
 }
 
-/** Nothing of a call is kept or printed but what the tool says. */
-export const QUIET = { addPreviousOutputInEnv: false, logging: command.remote.Logging.None } as const;
-
-/** A machine that is gone is never dialled again: neither to change what is on it nor to take it off. */
-export function commandOptions({ gone = false }: NamedGateway): pulumi.CustomResourceOptions {
-  return { retainOnDelete: gone, ignoreChanges: gone ? ["*"] : [] };
+/**
+ * A Command on a gateway. Nothing of its call is kept or printed but what the tool says. It is deleted before it is replaced: a
+ * replaced host finds its farms gone before it retires, and one that is tainted does not take away what the new one set up.
+ *
+ * A machine that is gone is never dialled again: neither to change what is on it nor to take it off.
+ */
+export function commandOn(
+  gateway: NamedGateway,
+  name: string,
+  args: Omit<command.remote.CommandArgs, "connection">,
+  options: pulumi.CustomResourceOptions,
+): command.remote.Command {
+  const { connection, gone = false } = gateway;
+  return new command.remote.Command(
+    name,
+    {
+      ...args,
+      connection: connectionOf(connection),
+      addPreviousOutputInEnv: false,
+      logging: command.remote.Logging.None,
+    },
+    { ...options, deleteBeforeReplace: true, retainOnDelete: gone, ...(gone && { ignoreChanges: ["*"] }) },
+  );
 }
 
 /** What the provider is given: the user's fields without ours. */

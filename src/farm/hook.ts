@@ -1,7 +1,7 @@
 import { AsyncResource } from "node:async_hooks";
 import * as pulumi from "@pulumi/pulumi";
 import { changesOf } from "../report/group";
-import { isHidden, type Rules, sayRules } from "../report/rules";
+import { type Rules, sayRules } from "../report/rules";
 
 /**
  * Lets `pulumi preview` itself say what a change does to traffic, where the stack's setting `netfilter-lb:report` is true.
@@ -102,7 +102,7 @@ function sayFarm(farm: string, gateway: string, before: Rules, after: Rules): st
 
 /** The farms of the group that change; where none does, or all is hidden, the group as if it were a farm. */
 function sayGroup(group: string, gateway: string, before: Rules, after: Rules): string[] {
-  const changes = isHidden(before) || isHidden(after) ? [] : changesOf(before, after);
+  const changes = changesOf(before, after);
   if (changes.length === 0) return sayFarm(`group ${group}`, gateway, before, after);
   const left = changes.length - TOLD;
   return [

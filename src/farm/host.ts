@@ -1,10 +1,9 @@
-import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { installCommand, ownerProblem, prepareCommand, retireCommand } from "../host/commands";
 import { toolText } from "../host/tool";
 import { checkShape, schemas } from "../spec/schema";
 import { runError } from "./error";
-import { commandOptions, connectionOf, firstDifference, type NamedGateway, QUIET } from "./gateway";
+import { commandOn, firstDifference, type NamedGateway } from "./gateway";
 import { type Host, Registry } from "./registry";
 
 /**
@@ -14,10 +13,16 @@ import { type Host, Registry } from "./registry";
  * an update, because a replacement would take every farm of the machine down.
  *
  * @param user `farm web`, or `group edge`
- * @param options the provider that the farm goes through, and what it waits for
+ * @param component the farm or group, whose provider it goes through
+ * @param opts what that was made with: the host waits for the same
  * @throws RunError where two farms describe the gateway differently, or the tool would not take its name
  */
-export function hostOf(gateway: NamedGateway, user: string, options: pulumi.CustomResourceOptions): Host {
+export function hostOf(
+  gateway: NamedGateway,
+  user: string,
+  component: pulumi.Resource,
+  opts: pulumi.ComponentResourceOptions | undefined,
+): Host {
   const { hosts } = Registry.current();
   const known = hosts.get(gateway.name);
   if (known) {
@@ -34,14 +39,15 @@ export function hostOf(gateway: NamedGateway, user: string, options: pulumi.Cust
   if (problem !== undefined) throw runError(`${user}: ${problem}`);
   const managed = (gateway.tool ?? "managed") === "managed";
   const call = { sudo: gateway.sudo ?? false };
+  const provider = component.getProvider("command:remote:Command");
   const host = {
     owner,
     gateway,
     user,
-    command: new command.remote.Command(
+    command: commandOn(
+      gateway,
       `netfilter-lb-${gateway.name}`,
       {
-        connection: connectionOf(gateway.connection),
         create: pulumi
           .all([checkedRepairs(gateway), gateway.lockForward])
           .apply(([repairEvery, lockForward]) =>
@@ -54,10 +60,8 @@ export function hostOf(gateway: NamedGateway, user: string, options: pulumi.Cust
           ),
         ...(managed && { stdin: toolText() }),
         delete: retireCommand(owner, { ...call, uninstall: managed }),
-        ...QUIET,
       },
-      // Replaced by force (a taint, `--target-replace`), the old one's `retire` must not take away what the new one set up.
-      { ...options, deleteBeforeReplace: true, ...commandOptions(gateway) },
+      { ...(provider && { provider }), ...(opts?.dependsOn && { dependsOn: opts.dependsOn }) },
     ),
   };
   hosts.set(gateway.name, host);

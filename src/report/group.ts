@@ -1,4 +1,4 @@
-import type { Rules } from "./rules";
+import { isHidden, type Rules } from "./rules";
 
 /** What becomes of one farm of a group. */
 export interface FarmChange {
@@ -15,6 +15,7 @@ const NONE: Rules = { kind: "none" };
  * @param before the rule sets of the group, one after the other
  */
 export function changesOf(before: Rules, after: Rules): FarmChange[] {
+  if (isHidden(before) || isHidden(after)) return [];
   const [old, now] = [ruleSetsOf(before), ruleSetsOf(after)];
   return [...new Set([...old.keys(), ...now.keys()])]
     .filter((farm) => old.get(farm) !== now.get(farm))

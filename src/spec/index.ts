@@ -66,16 +66,14 @@ export function assertFarm(name: unknown, spec: unknown): asserts spec is FarmSp
   if (problems.length > 0) throw specError(name, problems);
 }
 
-/** One error for a group of farms, whatever its name is. */
-export function groupError(name: unknown, problems: readonly Problem[]): SpecError {
-  if (name === undefined) return new SpecError("group without a name", problems);
-  return new SpecError(`group ${checkName(name).length === 0 ? name : show(name)}`, problems);
-}
-
-/** One error for a farm, whatever its name is. */
-export function specError(name: unknown, problems: readonly Problem[]): SpecError {
-  if (name === undefined) return new SpecError("farm without a name", problems);
-  return new SpecError(`farm ${checkName(name).length === 0 ? name : show(name)}`, problems);
+/** One error for a farm or a group of farms, whatever its name is. */
+export function specError(
+  name: unknown,
+  problems: readonly Problem[],
+  what: "farm" | "group" = "farm",
+): SpecError {
+  if (name === undefined) return new SpecError(`${what} without a name`, problems);
+  return new SpecError(`${what} ${checkName(name).length === 0 ? name : show(name)}`, problems);
 }
 
 /** Tells whether what stands at a path is known, and no problem was found at, above or below it. */
