@@ -61,7 +61,7 @@ function figuresOf(subject: string, changes: number, counted: Counted): Figure[]
 /** What the test says, whether it passes or not: what it counted is our verdict. */
 function vitest(changes: number): Promise<string> {
   return new Promise((resolve, reject) => {
-    // It ends with us, even if we are killed; what it made ends with it.
+    // It ends with us, even if we are killed, and what it made ends with it: a worker that is a thread cannot live on.
     const program = [
       "setpriv",
       "--pdeathsig",
@@ -69,7 +69,15 @@ function vitest(changes: number): Promise<string> {
       process.execPath,
       join(ROOT, "node_modules/vitest/vitest.mjs"),
     ];
-    const options = ["run", TEST, "-t", NAME, "--reporter=default", "--disable-console-intercept"];
+    const options = [
+      "run",
+      TEST,
+      "-t",
+      NAME,
+      "--pool=threads",
+      "--reporter=default",
+      "--disable-console-intercept",
+    ];
     const [command = "", ...args] = [...program, ...options];
     const child = spawn(command, args, {
       cwd: ROOT,
