@@ -189,8 +189,7 @@ apply_set() {
   changed="$farm$taken"
   new=$FARMS/$farm.pending
   [ -z "$taken" ] || take_over
-  leaving_flows "$old" "$new" >"$TMP/leaving"
-  leaving_clients "$old" "$new" >"$TMP/clients"
+  who_leaves "$old" "$new"
   if [ "$stored_sha" = "$sha256" ]; then repair; else reach "$old" "$new" "applying farm $farm"; fi
   # The next boot restores what is stored, and a caller who hears of a failure takes the old set to be in force.
   commit || {
@@ -260,7 +259,7 @@ take_away() {
   need_room
   cat "$@" >"$TMP/old" && planes_of "$TMP/old" || fail 1 "cannot read $*, nothing was changed: is there room in /run?"
   need_planes "$TMP/old"
-  leaving_flows "$TMP/old" "$TMP/none" >"$TMP/leaving"
+  who_leaves "$TMP/old" "$TMP/none"
   # shellcheck disable=SC2086 # a list of names without blanks
   [ $# -eq 1 ] || place "$GROUP_PENDING" printf 'gone %s\n' $changed || :
   reach "$TMP/old" "$TMP/none" "removing $away_what"

@@ -23,13 +23,16 @@ forget_flows() {
   done
 }
 
-# leaving_flows OLD NEW: the flows whose backend OLD has and NEW has not, a line for each service and mark: FAMILY ADDRESS
-# PROTOCOL PORT MARK MASK, and "gone" where nobody has the service any more. UDP always: a flow that is never idle would go
-# to a backend that left for ever (a resolver with one socket, say), while a TCP connection ends by itself. The other
-# protocols with "on-removal cut". A service that another farm takes over is judged by the backends of that one. Files of
-# the version before have no "# backend" lines: theirs are told by the marks in their rules.
-leaving_flows() {
-  awk "$AWK_MARK"'
+# who_leaves OLD NEW: what leaves with the backends that OLD has and NEW has not.
+#
+#   $TMP/leaving  their flows, a line for each service and mark: FAMILY ADDRESS PROTOCOL PORT MARK MASK, and "gone" where nobody
+#                 has the service any more. UDP always: a flow that is never idle would go to a backend that left for ever (a
+#                 resolver with one socket, say), while a TCP connection ends by itself. The other protocols with "on-removal
+#                 cut". A service that another farm takes over is judged by the backends of that one. Files of the version
+#                 before have no "# backend" lines: theirs are told by the marks in their rules.
+#   $TMP/clients  their clients in the maps of affinity that stay: FAMILY MAP MARK, the mark as nft lists it.
+who_leaves() {
+  awk -v flows="$TMP/leaving" -v clients="$TMP/clients" "$AWK_MARK$AWK_OBJECT"'
   function backend(mark, mask) {
     if ((role, farm, number(mark)) in has) return
     has[role, farm, number(mark)] = 1
@@ -43,13 +46,29 @@ leaving_flows() {
   }
   /^# mark-mask / { if (role == "old") masks[farm] = $3; next }
   /^# on-removal cut$/ { cut[role, farm] = 1; next }
-  /^# backend / { told[role, farm] = 1; backend($4); next }
+  /^# backend / {
+    told[role, farm] = 1; backend($4)
+    if (role == "new") keeps[farm, $4] = 1; else had[farm] = had[farm] " " $4
+    next
+  }
+  /^table / { family = $2 }
+  /^\tmap [^ ]*\.affinity\./ {
+    if (role == "old") old_map[object_of(family)] = 1
+    else if (object_of(family) in old_map) map[object_of(family)] = farm
+  }
   (role, farm) in told { next }
   /^\t\t\t0x[0-9a-f]+ : [^g]/ { backend($1) }
   /^\t\tct mark set 0x/ { backend($4) }
   /^\t\tct mark set ct mark & / { backend($NF, sprintf("%.0f", 4294967295 - number($7))) }
   / --set-xmark / { split($NF, w, "/"); backend(w[1], w[2]) }
   END {
+    printf "" > flows; printf "" > clients
+    for (id in map) {
+      split(id, w, " ")
+      n = split(had[map[id]], list, " ")
+      for (i = 1; i <= n; i++) if (!((map[id], list[i]) in keeps))
+        print w[2], w[4], "0x" substr("0000000", length(list[i]) - 2) substr(list[i], 3) > clients
+    }
     for (i = 1; i <= services; i++) {
       new_farm = (at[i], protocol[i], port[i]) in owner ? owner[at[i], protocol[i], port[i]] : (of[i] in stays ? of[i] : "")
       which = protocol[i]
@@ -60,12 +79,12 @@ leaving_flows() {
       n = split(marks[of[i]], list, " ")
       for (j = 1; j <= n; j++) if (!(("new", new_farm, number(list[j])) in has))
         print (at[i] ~ /:/ ? "ipv6" : "ipv4"), at[i], which, (port[i] == "0-65535" ? "-" : port[i]), list[j], \
-          (of[i] in masks ? masks[of[i]] : "0xffffffff"), (new_farm == "" ? "gone" : "")
+          (of[i] in masks ? masks[of[i]] : "0xffffffff"), (new_farm == "" ? "gone" : "") > flows
     }
   }' role=old "$1" role=new "$2"
 }
 
-# living_flows LEAVING: of the lines that leaving_flows printed, those that connection tracking has something of. One
+# living_flows LEAVING: of the flows that leave ($TMP/leaving), those that connection tracking has something of. One
 # deletion takes one walk through all flows, so each names as many as it can without one that stays.
 living_flows() {
   for flow_family in ipv4 ipv6; do
@@ -110,7 +129,7 @@ living_flows() {
     }' "$1" -
 }
 
-# forget_leaving: deletes the flows that leaving_flows printed ($TMP/leaving). Never a reason to fail. A range of ports
+# forget_leaving: deletes the flows that leave ($TMP/leaving). Never a reason to fail. A range of ports
 # cannot be said to conntrack, and many lines would be many walks: then it is first asked what there is.
 forget_leaving() {
   [ -s "$TMP/leaving" ] && command -v conntrack >/dev/null 2>&1 || return 0
@@ -134,26 +153,11 @@ uncut() {
     say "warning: the connections of backends that leave go on, because conntrack is not installed here: install the package conntrack"
 }
 
-# leaving_clients OLD NEW: the maps of affinity that stay, and backends that leave: FAMILY MAP MARK, the mark as nft lists it.
-leaving_clients() {
-  awk "$AWK_OBJECT"'
-  /^# farm / { farm = $3 }
-  /^# backend / { if (role == "new") stays[farm, $4] = 1; else left[farm] = left[farm] " " $4 }
-  /^table / { family = $2 }
-  /^\tmap [^ ]*\.affinity\./ { if (role == "old") old[object_of(family)] = 1; else if (object_of(family) in old) map[object_of(family)] = farm }
-  END {
-    for (id in map) {
-      split(id, w, " ")
-      n = split(left[map[id]], list, " ")
-      for (i = 1; i <= n; i++) if (!((map[id], list[i]) in stays)) print w[2], w[4], "0x" substr("0000000", length(list[i]) - 2) substr(list[i], 3)
-    }
-  }' role=old "$1" role=new "$2"
-}
-
 # forget_clients: affinity forgets the clients of backends that left ($TMP/clients), who would be theirs again if they came
 # back. (The rules pass over such entries.) One that ends within seconds is left to that: what is gone cannot be deleted,
 # and takes the whole transaction with it. Never a reason to fail.
 forget_clients() {
+  [ -s "$TMP/clients" ] || return 0
   awk '!seen[$1, $2]++ { print $1, $2 }' "$TMP/clients" | while read -r clients_family clients_map; do
     for _ in 1 2 3; do
       nft list map "$clients_family" netfilter_lb "$clients_map" 2>/dev/null | awk -v family="$clients_family" -v map="$clients_map" '

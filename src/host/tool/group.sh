@@ -310,8 +310,7 @@ change_group() {
   entries "$TMP/stamped" || fail 1 "cannot write to $NEXT, nothing was changed: is there room in /etc?"
   make_ready "$TMP/old" "$TMP/new"
   prepare_group
-  leaving_flows "$TMP/old" "$TMP/new" >"$TMP/leaving"
-  leaving_clients "$TMP/old" "$TMP/new" >"$TMP/clients"
+  who_leaves "$TMP/old" "$TMP/new"
   reach "$TMP/old" "$TMP/new" "applying group $farm"
   commit_group || {
     put_back "storing group $farm" "cannot rename $GROUP_PENDING"

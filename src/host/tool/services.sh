@@ -41,8 +41,11 @@ function services_meet(a, b,    x, y) {
 AWK_MARK='
 function number(text,    i, sum) {
   if (text !~ /^0x/) return text
-  for (i = 3; i <= length(text); i++) sum = 16 * sum + index("0123456789abcdef", substr(text, i, 1)) - 1
-  return sprintf("%.0f", sum)
+  if (!(text in number_of)) {
+    for (i = 3; i <= length(text); i++) sum = 16 * sum + index("0123456789abcdef", substr(text, i, 1)) - 1
+    number_of[text] = sprintf("%.0f", sum)
+  }
+  return number_of[text]
 }
 function masked(mark, mask,    bit, sum) {
   if (mask == "4294967295") return mark

@@ -231,8 +231,7 @@ back_contested() {
 back_kernel() {
   cat "$TMP/back.new" "$TMP/back.old" >"$TMP/back.both" && planes_of "$TMP/back.both" || exit 1
   need_planes "$TMP/back.both"
-  leaving_flows "$TMP/back.old" "$TMP/back.new" >"$TMP/leaving"
-  leaving_clients "$TMP/back.old" "$TMP/back.new" >"$TMP/clients"
+  who_leaves "$TMP/back.old" "$TMP/back.new"
   awk '/^# service / { if (role == "old") had[$3, $4, $5] = 1; else if (!(($3, $4, $5) in had)) print $3, $4, $5 }' \
     role=old "$TMP/back.old" role=new "$TMP/back.new" >"$TMP/fresh"
   place "$FARMS/$back_farm.pending" cat "$TMP/back.new" || exit 1
