@@ -184,7 +184,8 @@ apply_set() {
     return
   fi
   need_room
-  place "$FARMS/$farm.pending" entry ||
+  # Not by way of another name: cut short, it tells the next run the same.
+  write_new "$FARMS/$farm.pending" entry ||
     fail 1 "cannot write $FARMS/$farm.pending, nothing was changed: is /etc writable, and is there room?"
   changed="$farm$taken"
   new=$FARMS/$farm.pending
@@ -197,7 +198,7 @@ apply_set() {
     fail 1 "cannot write $FARMS/$farm.rules, the last good set is in force again: is /etc writable?"
   }
   settle_trial
-  wind_up "applied: farm $farm"
+  wind_up "applied: farm $farm" "$FARMS/$farm.rules"
 }
 
 # make_ready OLD NEW: whatever the change needs of the machine.
@@ -208,7 +209,7 @@ make_ready() {
   [ -z "$ipv6" ] || forward net.ipv6.conf.all.forwarding
 }
 
-# wind_up WORDS: a change is in force and stored. What it leaves over goes, and the caller is told.
+# wind_up WORDS NEW: a change is in force and stored. What it leaves over goes, and the caller is told.
 wind_up() {
   case "$planes " in *" ip "* | *" ip6 "*) ipt_clear_strays ;; esac
   [ -z "$leaving" ] || nft_sweep
@@ -216,7 +217,7 @@ wind_up() {
   forget_flows "$TMP/fresh"
   forget_leaving
   say "$1"
-  uncut "$TMP/set"
+  uncut "$2"
   [ -z "$leaving" ] || leave_ipv6
   [ -z "$look_forward" ] || foreign_drops
 }
@@ -229,7 +230,8 @@ commit() {
   else
     rename "$FARMS/$farm.pending" "$FARMS/$farm.rules" || return 1
   fi
-  place "$SENT/$farm" cat "$TMP/set" || rm -f "$SENT/$farm"
+  # For "verify" alone, which minds no half of it.
+  rename "$TMP/set" "$SENT/$farm" || rm -f "$SENT/$farm"
 }
 
 # take_over: services that come from other farms of this stack move in the same swap: both sides of the change then

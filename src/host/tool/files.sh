@@ -60,15 +60,25 @@ need_room() {
     fail 1 "there is too little room in /run to go back if something fails, nothing was changed: make $room_lacking KiB of room there and run this again"
 }
 
-# place TO COMMAND…: TO has what COMMAND prints, or stays as it was. The copy is made beside TO with O_EXCL (set -C), so
-# that no link is followed, reaches the disk before its name does, and a full disk shows here and not half-way.
+# place TO COMMAND…: TO has what COMMAND prints, or stays as it was. The copy is made beside TO, reaches the disk before
+# its name does, and a full disk shows here and not half-way.
 place() {
   place_to=$1 place_new=${1%/*}/.${1##*/}.new
   shift
-  if [ -e "$place_new" ] || [ -L "$place_new" ]; then rm -f "$place_new" || return 1; fi
-  (set -C && "$@" >"$place_new") && { sync "$place_new" 2>/dev/null || :; } && rename "$place_new" "$place_to" && return
-  rm -f "$place_new"
-  return 1
+  write_new "$place_new" "$@" || return 1
+  rename "$place_new" "$place_to" || { rm -f "$place_new"; return 1; }
+}
+
+# write_new FILE COMMAND…: FILE, made anew, has what COMMAND prints, and the disk has it; or there is none. It is made with O_EXCL
+# (set -C), so that no link is followed.
+write_new() {
+  write_file=$1
+  shift
+  if [ -e "$write_file" ] || [ -L "$write_file" ]; then rm -f "$write_file" || return 1; fi
+  set -C
+  "$@" >"$write_file" || { set +C; rm -f "$write_file"; return 1; }
+  set +C
+  sync "$write_file" 2>/dev/null || :
 }
 
 # rename FROM TO: rename(2) and never "into the folder that TO points to".

@@ -149,7 +149,7 @@ forget_leaving() {
 
 # uncut FILE: says that connections go on which should be cut.
 uncut() {
-  ! grep -q '^# on-removal cut$' "$1" || command -v conntrack >/dev/null 2>&1 ||
+  command -v conntrack >/dev/null 2>&1 || ! grep -q '^# on-removal cut$' "$1" ||
     say "warning: the connections of backends that leave go on, because conntrack is not installed here: install the package conntrack"
 }
 

@@ -317,7 +317,7 @@ change_group() {
     drop_pending
     fail 1 "cannot rename $GROUP_PENDING, the last good sets are in force again: is /etc writable?"
   }
-  wind_up "applied: group $farm, $(grep -c . "$TMP/changed") of $(grep -c . "$TMP/sums") farms$(went)"
+  wind_up "applied: group $farm, $(grep -c . "$TMP/changed") of $(grep -c . "$TMP/sums") farms$(went)" "$TMP/set"
 }
 
 went() { [ ! -s "$TMP/leaves" ] || echo ", $(grep -c . "$TMP/leaves") removed"; }
