@@ -61,7 +61,8 @@ check_payload() {
 # stand: which set is stored of the farm, whose and since when, and whether the stack is set up here.
 stand() {
   stand_owner='' stand_hash='' stand_when='' stand_stack=''
-  [ ! -f "$(stack_file "$owner")" ] || stand_stack=1
+  stand_file=${stand_file:-$(stack_file "$owner")}
+  [ ! -f "$stand_file" ] || stand_stack=1
   [ ! -f "$FARMS/$farm.rules" ] || while read -r _ stand_word stand_value; do
     case $stand_word in
       owner) stand_owner=$stand_value ;;
@@ -131,7 +132,7 @@ need_sets() { ! grep -q '^create ' "$@" || need ipset ipset; }
 
 # need_planes FILE…: the programs that the planes in $planes call ("nft", "ip", "ip6"), and the texts.
 need_planes() {
-  need_sets "$@"
+  case $planes in *ip*) need_sets "$@" ;; esac
   case $planes in *nft*) need nft nftables ;; esac
   case "$planes " in *" ip "*) need iptables-restore iptables ;; esac
   case "$planes " in *" ip6 "*) need ip6tables-restore iptables ;; esac

@@ -57,4 +57,4 @@ remove_unit() {
 
 # stack_name PROJECT/STACK/GATEWAY: without a process, since every apply asks.
 stack_name() { stack_rest=${1#*/}; echo "${1%%/*},${stack_rest%%/*},${stack_rest#*/}"; }
-stack_file() { echo "$STACKS/$(stack_name "$1")"; }
+stack_file() { printf '%s/' "$STACKS"; stack_name "$1"; }

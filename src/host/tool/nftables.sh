@@ -83,7 +83,7 @@ function object_of(family,    name) {
 '
 
 # nft_plan OLD NEW: writes the transactions that lead from one text to the other, as $TMP/nft.1 to nft.5, and
-# $TMP/families, the families that NEW needs. A chain's name holds the hash of its content, so a chain that OLD has too
+# $TMP/families, the families that NEW and the locks need. A chain's name holds the hash of its content, so a chain that OLD has too
 # is left alone: flushing a live chain would let packets through. The steps must be commits of their own: in one, the
 # kernel shows packets the gap between two generations.
 #   1 the new objects, chains and guards; 2 elements that come; 3 elements that are replaced; 4 elements that leave; 5 the
@@ -91,7 +91,7 @@ function object_of(family,    name) {
 #   4, because the kernel commits sets one after the other and a packet asks the maps one after the other. Where no
 #   address both gains and loses elements, 3 does it all, so that a change is in force as a whole or not at all.
 nft_plan() {
-  awk -v dir="$TMP" "$AWK_SERVICE$AWK_OBJECT"'
+  awk -v dir="$TMP" -v locked="$(locked_families nftables)" "$AWK_SERVICE$AWK_OBJECT"'
   # An id is FAMILY, MAP and KEY; a key may begin with an interface of any name.
   function map(id,    p) { split(id, p, SUBSEP); return p[2] }
   function prefix(id) { sub(/[^ ]+$/, "", id); return id }
@@ -145,6 +145,8 @@ nft_plan() {
     build = dir "/nft.1"; come = dir "/nft.2"; swap = dir "/nft.3"; leave = dir "/nft.4"; clear = dir "/nft.5"
     printf "" > build; printf "" > come; printf "" > swap; printf "" > leave; printf "" > clear
     printf "" > (dir "/families")
+    n = split(locked, list, " ")
+    for (i = 1; i <= n; i++) families[list[i]] = 1
     for (family in families) print family > (dir "/families")
     for (id in new_object) if (!(id in old_object)) objects_come = 1
     for (i = 1; i <= objects_count && (heads || objects_come); i++) print objects[i] > build
@@ -167,9 +169,7 @@ nft_plan() {
     for (id in old) if (map(id) ~ /guarded/ && !(id in new)) print element("delete", id) > clear
     # Until a guard can come, the translation keeps its packets away.
     for (id in new) if (map(id) ~ /guarded/ && !(id in old)) print element("add", id) > (meets(id, leaving) ? clear : build)
-  }' role=old "$1" role=new "$2" || return 1
-  locked_families nftables >>"$TMP/families"
-  sort -u -o "$TMP/families" "$TMP/families"
+  }' role=old "$1" role=new "$2"
 }
 
 # nft_run FILE…: one transaction of them all; what nft says is kept for the message.

@@ -139,7 +139,7 @@ stop_timer() { systemctl stop "netfilter-lb-trial-$1.timer" </dev/null >/dev/nul
 # settle_trial: the set is in force, and the farm's earlier ones are history.
 settle_trial() {
   if [ -z "$confirm" ]; then end_trial "$farm"; else ! on_trial "$farm" || place_trial || :; fi
-  rm -f "$TRIALS/$farm.returned"
+  [ ! -d "$TRIALS" ] || rm -f "$TRIALS/$farm.returned"
 }
 
 # end_trial FARM: whatever is stored of it stays. The watcher sees it and ends.
