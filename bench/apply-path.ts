@@ -7,10 +7,11 @@ import { compile, type FarmSpec, type TargetSpec } from "../src/core";
 import { applyCommand } from "../src/host/commands";
 import { installTool, ownerOf } from "../test/support/farms";
 import { type Gateway, Lab } from "../test/support/lab";
+import { iptablesRestore } from "../test/trace/kernel";
 import type { Context } from "./harness/measurement";
 import type { Figure } from "./harness/result";
 import { type Contender, inRounds, type Sample } from "./harness/rounds";
-import { farmsOf, iptablesText, nftablesText } from "./rules/ours";
+import { farmsOf, nftablesText } from "./rules/ours";
 import { IPTABLES, LEGACY, NFTABLES, type Subject } from "./rules/subjects";
 
 const BACKENDS = 10;
@@ -229,8 +230,8 @@ class ByIptables implements ByHand {
   }
 
   async load(ruleSets: readonly string[]): Promise<void> {
-    this.text = iptablesText(ruleSets);
-    const lines = iptablesText([ruleSets[0]!]).split("\n");
+    this.text = iptablesRestore(ruleSets.join(""));
+    const lines = iptablesRestore(ruleSets[0]!).split("\n");
     const own = lines.slice(lines.indexOf("*nat")).filter((line) => /^(?::|-A )NFLB-farm0/.test(line));
     this.chains = ["*nat", ...own, "COMMIT\n"].join("\n");
     await this.full();

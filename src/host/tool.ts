@@ -12,6 +12,7 @@ const CHAPTERS = [
   "fence",
   "stored",
   "nftables",
+  "tree",
   "iptables",
   "sets",
   "kernel",

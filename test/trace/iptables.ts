@@ -326,8 +326,8 @@ function parseRule(text: string, chain: string, sets: ReadonlyMap<string, IpSet>
         break;
       }
       case "--ctorigdst": {
-        const address = word();
-        match(({ packet }) => packet.address === address);
+        const network = word();
+        match(({ packet }) => isWithin(packet.address, network));
         break;
       }
       case "--ctrepldst":

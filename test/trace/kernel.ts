@@ -1,5 +1,8 @@
 import { execFileSync } from "node:child_process";
+import { join } from "node:path";
 import { toolText } from "../../src/host/tool";
+
+const TOOL = join(__dirname, "../../src/host/tool");
 
 /** The real nft and iptables, in a network namespace of their own that is gone when the command ends. */
 
@@ -34,6 +37,18 @@ export function nftablesLock(family: "ip" | "ip6"): string {
   return execFileSync("sh", ["-euc", `${shellFunction("nft_lock")}\nnft_lock ${family}`], {
     encoding: "utf8",
   });
+}
+
+/**
+ * What the tool gives iptables-restore (ip6tables-restore) to bring these rule sets into an empty kernel: the shared chains as trees,
+ * and the jumps to them.
+ *
+ * @param locked whether only what is translated is forwarded
+ */
+export function iptablesRestore(ruleSets: string, { family = "ip", locked = false } = {}): string {
+  const chapters = ["services", "tree", "iptables"].map((name) => `. ${join(TOOL, `${name}.sh`)}`);
+  const script = `${chapters.join("\n")}\nlocked() { ${locked}; }\nipt_plan ${family} /dev/null /dev/null /dev/null -`;
+  return execFileSync("sh", ["-euc", script], { input: ruleSets, encoding: "utf8", maxBuffer: 2 ** 28 });
 }
 
 function shellFunction(name: string): string {

@@ -10,7 +10,7 @@ function closes_forward(line) { return line ~ /^(:|-P )FORWARD DROP/ || line ~ /
 '
 
 # ipt_plan FAMILY HOOKS OLD REST NEW: prints the one restore that leads from OLD to NEW beside REST. The shared chains
-# are filled again from everything that is to be (which heals them), the farm's own from NEW.
+# are filled again from everything that is to be (which heals them) as trees, the farm's own from NEW.
 #   layout nat: guards and accepts of old and new; nat; then mangle and filter without what leaves.
 #   zevenet: a mark must find its translation at every moment, so nat first learns the new marks and keeps the old.
 # On an nftables gateway whose FORWARD drops, an accept in another table ends nothing: it must stand in FORWARD itself.
@@ -18,7 +18,7 @@ ipt_plan() {
   # What is cleared from the other variant leaves no lock there: it stands in this one.
   ipt_locked=
   [ -n "$ipt_variant" ] || ! locked "$1" iptables || ipt_locked=1
-  awk -v family="$1" -v locked="$ipt_locked" "$AWK_SERVICE$AWK_CLOSES"'
+  awk -v family="$1" -v locked="$ipt_locked" -v WALK=$WALK "$AWK_SERVICE$AWK_CLOSES$AWK_TREE"'
   BEGIN {
     gate = "-A NFLB-FORWARD "
     # A translated packet has nothing to fear from the guards. The data connection that a backend opens (active ftp) keeps its
@@ -30,24 +30,30 @@ ipt_plan() {
   function is_shared(chain) { return chain ~ /^NFLB-[A-Z]+$/ }
   function add(table, chain, line) { want[table, chain, line] = 1; new_line[table, chain, ++new_count[table, chain]] = line }
   function add_once(table, chain, line) { if (!((table, chain, line) in want)) add(table, chain, line) }
+  function was(table, chain, line) { if (!((table, chain, line) in before)) { before[table, chain, line] = 1; there_line[table, chain, ++there_count[table, chain]] = line } }
+  function open_forward(line) {
+    line = gate line " -j ACCEPT"
+    if (role != "new") was("filter", "NFLB-FORWARD", line)
+    if (role != "old" && closed) add_once("filter", "NFLB-FORWARD", line)
+  }
   function opened(service,    w) {
     split(service, w, " ")
     if ((w[1] ~ /:/ ? "ip6" : "ip") != family) return
     sub(/-/, ":", w[3])
-    add_once("filter", "NFLB-FORWARD", gate (w[2] == "all" ? "" : "-p " w[2] " ") \
-      "-m conntrack --ctstate DNAT --ctorigdst " w[1] (w[3] == ":" || w[3] == "0:65535" ? "" : " --ctorigdstport " w[3]) " -j ACCEPT")
+    open_forward((w[2] == "all" ? "" : "-p " w[2] " ") \
+      "-m conntrack --ctstate DNAT --ctorigdst " w[1] (w[3] == ":" || w[3] == "0:65535" ? "" : " --ctorigdstport " w[3]))
   }
   # The data connections that a helper of the service expects.
   function opened_expected(service,    w) {
     split(service, w, " ")
     if ((w[1] ~ /:/ ? "ip6" : "ip") != family) return
-    add_once("filter", "NFLB-FORWARD", gate "-m conntrack --ctorigdst " w[1] " --ctstatus EXPECTED -m comment --comment " w[2] "_" w[3] " -j ACCEPT")
-    add_once("filter", "NFLB-FORWARD", gate "-m conntrack --ctrepldst " w[1] " --ctstatus EXPECTED -m comment --comment " w[2] "_" w[3] " -j ACCEPT")
+    open_forward("-m conntrack --ctorigdst " w[1] " --ctstatus EXPECTED -m comment --comment " w[2] "_" w[3])
+    open_forward("-m conntrack --ctrepldst " w[1] " --ctstatus EXPECTED -m comment --comment " w[2] "_" w[3])
   }
   /^# farm / { services = 0 }
-  plane == "nftables" && /^\tct helper [^ ]*\./ && role != "old" && closed { for (i = 1; i <= services; i++) opened_expected(service_of[i]) }
+  plane == "nftables" && /^\tct helper [^ ]*\./ { for (i = 1; i <= services; i++) opened_expected(service_of[i]) }
   /^# data-plane / { plane = $3; section = ""; if ($4 == "zevenet" && role != "rest") zevenet = 1; next }
-  /^# service / { service_of[++services] = $3 " " $4 " " $5; if (plane == "nftables" && role != "old" && closed) opened(service_of[services]); next }
+  /^# service / { service_of[++services] = $3 " " $4 " " $5; if (plane == "nftables") opened(service_of[services]); next }
   /^# ip6?$/ { section = $2; next }
   plane == "nftables" { next }
   /^\*/ { table = substr($1, 2); next }
@@ -62,6 +68,11 @@ ipt_plan() {
     }
     next
   }
+  # Of a tree in the kernel the lines count, and its chains.
+  /^:NFLB-[A-Z]+\.[0-9]+ / { split(substr($1, 2), tree, "."); had_trees[table, tree[1]] = had_trees[table, tree[1]] " " tree[2]; next }
+  /^-A NFLB-[A-Z]+(\.[0-9]+)? .* -g NFLB-[A-Z]+\.[0-9]+$/ { next }
+  /^-A NFLB-[A-Z]+\.[0-9]+ / { sub(/\.[0-9]+ /, " ") }
+  role != "new" && $1 == "-A" && is_shared($2) { was(table, $2, $0) }
   role == "rest" { if ($1 == "-A" && is_shared($2)) add_once(table, $2, $0); next }
   /^:NFLB-/ {
     chain = substr($1, 2)
@@ -72,18 +83,43 @@ ipt_plan() {
   /^-A NFLB-/ && role == "old" { old_line[table, $2, ++old_count[table, $2]] = $0; if (is_shared($2)) had[table, $2] = 1 }
   /^-A NFLB-/ && role == "new" { if (is_shared($2)) add_once(table, $2, $0); else add(table, $2, $0) }
   function emit(line) { out[++outs] = line }
-  # The lines of a chain: what is to be, and behind it, unless that is all, what was. A farm that takes a service over may
+  # The lines of a chain, as row[]: what is to be, and behind it, unless that is all, what was. A farm that takes a service over may
   # not know the marks of the farm that had it: what it leaves (-j for -g) goes on to that one.
   function fill(table, chain, final,    i, line) {
+    rows = 0
     for (i = 1; i <= new_count[table, chain]; i++) {
       line = new_line[table, chain, i]
       if (!final && is_shared(chain)) sub(/ -g /, " -j ", line)
-      emit(line)
+      row[++rows] = line
       # What nat chose to refuse has an answer to come in filter.
-      if (locked && table == "mangle" && chain == "NFLB-FORWARD" && sub(/ -m mark ! --mark [^ ]+ -j DROP$/, " -j RETURN", line)) emit(line)
+      if (locked && table == "mangle" && chain == "NFLB-FORWARD" && sub(/ -m mark ! --mark [^ ]+ -j DROP$/, " -j RETURN", line)) row[++rows] = line
     }
     for (i = 1; i <= old_count[table, chain] && !final; i++)
-      if (!((table, chain, old_line[table, chain, i]) in want)) emit(old_line[table, chain, i])
+      if (!((table, chain, old_line[table, chain, i]) in want)) row[++rows] = old_line[table, chain, i]
+  }
+  function emit_rows(    i) { for (i = 1; i <= rows; i++) emit(row[i]) }
+  function numbers(count,    i, list) { for (i = 1; i <= count; i++) list = list " " i; return list }
+  # The chains that the tree of a shared chain has in the kernel, by number. In which order its lines came does not matter.
+  function trees_there(table, chain,    i) {
+    if (!((table, chain) in had_trees)) {
+      rows = there_count[table, chain]
+      for (i = 1; i <= rows; i++) row[i] = there_line[table, chain, i]
+      grow(chain, rows)
+      had_trees[table, chain] = numbers(trees)
+    }
+    return had_trees[table, chain]
+  }
+  # A chain that goes is made once more, so that it may be missing.
+  function emit_tree(table, chain, final,    there, n, i, more) {
+    n = split(trees_there(table, chain), there, " ")
+    fill(table, chain, final)
+    grow(chain, rows)
+    for (i = 1; i <= n; i++) if (there[i] > trees) more = more " " there[i]
+    had_trees[table, chain] = numbers(trees) (final ? "" : more)
+    n = split(numbers(trees) more, there, " ")
+    for (i = 1; i <= n; i++) emit(":" chain "." there[i] " - [0:0]")
+    for (i = 1; i <= growns; i++) emit(grown[i])
+    for (i = trees + 1; i <= n && final; i++) emit("-X " chain "." there[i])
   }
   # A shared chain and the jump to it, which is the first rule of its hook. A chain without a line goes.
   function shared_block(table, hook, final,    chain, lines, gated) {
@@ -93,9 +129,13 @@ ipt_plan() {
     if (!lines && !(final && (had[table, chain] || jumps[table, hook]))) return
     emit(":" chain " - [0:0]")
     if (gated && lines) emit(pass)
-    if (gated && locked) emit(expected)
-    fill(table, chain, final)
-    if (gated && locked) emit(stop)
+    # A lock is what stands behind all lines, so there is no way round it by another chain.
+    if (gated && locked) {
+      emit(expected)
+      fill(table, chain, final); emit_rows()
+      emit(stop)
+    } else
+      emit_tree(table, chain, final)
     if (lines && jumps[table, hook] == 1 && first[table, hook]) return
     for (; jumps[table, hook] > 0; jumps[table, hook]--) emit("-D " hook " -j " chain)
     if (!lines) { emit("-X " chain); return }
@@ -109,11 +149,11 @@ ipt_plan() {
     for (i = 1; i <= olds[table]; i++) if (!((table, old_own[table, i]) in is_new)) emit(":" old_own[table, i] " - [0:0]")
     n = split("PREROUTING INPUT FORWARD OUTPUT POSTROUTING", hooks, " ")
     for (i = 1; i <= n; i++) shared_block(table, hooks[i], final)
-    for (i = 1; i <= news[table]; i++) fill(table, new_own[table, i], final)
+    for (i = 1; i <= news[table]; i++) { fill(table, new_own[table, i], final); emit_rows() }
     for (i = 1; i <= olds[table]; i++) {
       if ((table, old_own[table, i]) in is_new) continue
       if (final) emit("-X " old_own[table, i])
-      else fill(table, old_own[table, i], final)
+      else { fill(table, old_own[table, i], final); emit_rows() }
     }
     print_block(table)
   }

@@ -123,8 +123,13 @@ survey() {
   plane == "nftables" { next }
   /^(create|add) NFLB-/ { show(of_chain($2), family " set " $2, $0, 1); next }
   /^\*/ { table = substr($1, 2); next }
-  /^:NFLB-/ { chain = substr($1, 2); show(chain ~ /^NFLB-[A-Z]+$/ ? "base" : of_chain(chain), family " " table " " chain, ":" chain); next }
-  /^-A NFLB-/ { show($2 ~ /^NFLB-[A-Z]+$/ ? of_service(rule_service()) : of_chain($2), family " " table " " $2, $0); next }
+  # In the tree of all its lines stand elsewhere, and in another order, than in that of one farm.
+  only != "" && (/^:NFLB-[A-Z]+\.[0-9]+ / || / -g NFLB-[A-Z]+\.[0-9]+$/) { next }
+  only != "" && /^-A NFLB-[A-Z]+\.[0-9]+ / { sub(/\.[0-9]+ /, " ") }
+  / -g NFLB-[A-Z]+\.[0-9]+$/ { show("base", family " " table " " $2, $0); next }
+  /^:NFLB-/ { chain = substr($1, 2); show(chain ~ /^NFLB-[A-Z]+(\.[0-9]+)?$/ ? "base" : of_chain(chain), family " " table " " chain, ":" chain); next }
+  /^-A NFLB-[A-Z]+(\.[0-9]+)? / { show(of_service(rule_service()), family " " table " " $2, $0, only != ""); next }
+  /^-A NFLB-/ { show(of_chain($2), family " " table " " $2, $0); next }
   /^-A [A-Z]+ -j NFLB-[A-Z]+$/ { show("base", family " " table " " $2, $0) }
   ' role=want "$1" role=claimed "${4:-/dev/null}" role=text "$2" >"$TMP/survey" && sort "$TMP/survey" >"$TMP/survey.sorted" && cut -f 1,2,4 "$TMP/survey.sorted"
 }

@@ -82,11 +82,11 @@ remove_repair() {
 }
 
 # wanted_shape: what the look asks for, a line each: "nft FAMILY CHAIN"; "FAMILY TABLE CHAIN RULES" of the shared chains
-# of iptables; and "closed FAMILY RULES", the accepts that nftables farms need where FORWARD drops.
+# of iptables, at least 1 of a tree; and "closed FAMILY RULES", the accepts that nftables farms need where FORWARD drops.
 wanted_shape() {
   set -- "$FARMS"/*.rules
   [ -f "$1" ] || return 0
-  awk '
+  awk -v WALK=$WALK '
     /^# data-plane / { plane = $3; next }
     /^# service / { if (plane == "nftables") { family = $3 ~ /:/ ? "ip6" : "ip"; if (!seen[$3, $4, $5]++) closed[family]++ } next }
     /^# ip6?$/ { family = $2; next }
@@ -100,14 +100,15 @@ wanted_shape() {
       if (map ~ / source/) return "source"
       return (map ~ /guarded/ ? "guard" : "translate") (map ~ / interface_/ ? "" : (map ~ /guarded/ ? " output_guard" : " output"))
     }
+    function at_least(lines) { return lines > WALK ? 1 : lines }
     END {
       for (map in asked) {
         n = split(hooks(map), chain, " ")
         family = map; sub(/ .*/, "", family)
         for (i = 1; i <= n; i++) if (!based[family, chain[i]]++) print "nft " family " " chain[i]
       }
-      for (shared in rules) print shared, rules[shared]
-      for (family in closed) print "closed", family, closed[family] + rules[family " filter NFLB-FORWARD"]
+      for (shared in rules) print shared, at_least(rules[shared])
+      for (family in closed) print "closed", family, at_least(closed[family] + rules[family " filter NFLB-FORWARD"])
     }' "$@"
 }
 
