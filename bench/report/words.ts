@@ -42,7 +42,7 @@ the gateway beside it. Farms of 10 backends.`,
   B7: `The command of a \`rules\` resource over OpenSSH, a connection for each as the provider has it, against \`nft -f\` of the same farm over the same
 connection: connecting and logging in are most of both. The engine's own time is in neither. A rule set that is applied again
 must not write to the disk; an unchanged program makes no connection at all.`,
-  B8: `The test of reloads (\`RELOADS=1000 npx vitest run test/traffic/reload.test.ts\`): a farm whose listeners, backends, weights, algorithm and source NAT all change, again and
+  B8: `The test of reloads (\`RELOADS=200 npx vitest run test/traffic/reload.test.ts\`): a farm whose listeners, backends, weights, algorithm and source NAT all change, again and
 again, under connections from clients and from the gateway itself. Packets are counted by nftables hooks of the lab.`,
   B9: `Flows from 120,000 client addresses, counted where they arrive. Of random and of hashes Pearson's χ² against the exact shares (of a hash, its
 slots); of turns (\`roundRobin\`) by how many flows a backend is off what whole windows and the begun one give it. Beside them, how many flows
