@@ -67,23 +67,23 @@ describe("an apply", () => {
     expect(await machine.sh("find /etc /run -name '*netfilter-lb*' ! -path /run/netfilter-lb.lock")).toBe("");
   });
 
-  test("that began later takes its turn, and tells", async () => {
+  test.each([
+    ["a farm", () => machine.apply("web", mine), "applied: farm web"],
+    ["a group", () => machine.applyGroup("all", mine), "applied: group all, 1 of 1 farms"],
+  ])("of %s that began later takes its turn, and tells", async (_, apply, applied) => {
     await machine.apply("web", theirs);
     // As if the other one had come while this one waited for the lock.
     await machine.sh(
       "sed '/^# sha256/s/ [0-9a-f]*$/ '$(printf %064d 0)/ /etc/netfilter-lb/farms/web.rules >/run/other",
     );
-    const waiting = whileLocked(
-      () => machine.apply("web", mine),
+    const { code, stdout, stderr } = await whileLocked(
+      apply,
       "cp /run/other /etc/netfilter-lb/farms/web.rules",
     );
-    expect(await waiting).toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(
-        /^note: another run of shop\/prod\/edge-1 changed .* waited\napplied: farm web\n$/,
-      ),
-      stderr: "",
-    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const [note, ...said] = stdout.trim().split("\n");
+    expect(note).toMatch(/^note: another run of shop\/prod\/edge-1 changed farm web .* waited$/);
+    expect(said).toEqual([applied]);
     expect(await machine.stored("web")).toBe(mine);
   });
 });

@@ -49,9 +49,14 @@ outrun_group() {
     role == "comes" { comes[$2] = $1; next }
     role == "stood" { stood[$1] = $2; next }
     $1 == "-" || !($1 in comes) && $5 != group || $2 == stood[$1] || $2 == comes[$1] || $2 == "partly-taken-over" { next }
-    ($3 "") > (now "") { print "another run of " $4 " changed farm " $1 " (sha256 " $2 ", begun at " $3 ") while this one (begun at " now ") waited"; exit }
-    ' role=comes "$TMP/sums" role=stood "$TMP/stood" role=stands "$TMP/stands") || fail 1 "cannot read the stored farms in $FARMS"
-  [ -z "$outrun_words" ] || fail 3 "$outrun_words, so group $farm $1; run this again if yours shall count"
+    { text = "another run of " $4 " changed farm " $1 " (sha256 " $2 ", begun at " $3 ") while this one (begun at " now ") waited" }
+    ($3 "") > (now "") { refused = text; exit }
+    { noted = text }
+    END { if (refused != "") print "refused " refused; else if (noted != "") print "noted " noted }' role=comes "$TMP/sums" role=stood "$TMP/stood" role=stands "$TMP/stands") || fail 1 "cannot read the stored farms in $FARMS"
+  case $outrun_words in
+    refused*) fail 3 "${outrun_words#refused }, so group $farm $1; run this again if yours shall count" ;;
+    noted*) say "note: ${outrun_words#noted }" ;;
+  esac
 }
 
 # split_group: the sets as $TMP/sets/FARM, and their hashes as $TMP/sums.

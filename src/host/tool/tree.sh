@@ -14,7 +14,7 @@ function digits(number, count,    text) {
   for (; count > 0; count--) { text = number % 4 text; number = int(number / 4) }
   return text
 }
-function number_of(text,    i, sum) {
+function value_of(text,    i, sum) {
   for (i = 1; i <= length(text); i++) sum = 4 * sum + substr(text, i, 1)
   return sum + 0
 }
@@ -45,7 +45,7 @@ function network(start, wide,    length_of, text, i) {
   length_of = 2 * length(start)
   start = filled_up(start, 0, wide)
   for (i = 1; i <= wide; i += wide == 16 ? 4 : 8)
-    text = text (wide == 16 ? "." number_of(substr(start, i, 4)) : sprintf(":%x", number_of(substr(start, i, 8))))
+    text = text (wide == 16 ? "." value_of(substr(start, i, 4)) : sprintf(":%x", value_of(substr(start, i, 8))))
   return substr(text, 2) "/" length_of
 }
 # By what a line is found: an option that asks for an address, that address, and the one port of a protocol, where it has one.
@@ -89,7 +89,7 @@ function fork(line, start, by_port,    by, to) {
   if (!by_port) return (by == "-d" ? "" : "-m conntrack ") by " " network(start, length(digits_of[to]))
   return (by == "-d" ? "-d " to " -p " found_for[line] " -m " found_for[line] " --dport " : \
     "-p " found_for[line] " -m conntrack --ctorigdst " to " --ctorigdstport ") \
-    number_of(filled_up(start, 0, 8)) ":" number_of(filled_up(start, 3, 8))
+    value_of(filled_up(start, 0, 8)) ":" value_of(filled_up(start, 3, 8))
 }
 function sort_addresses(root, chain, list,    at, n, i, same, one_port, protocol) {
   n = split(list, at, " ")
