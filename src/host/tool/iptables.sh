@@ -30,7 +30,11 @@ ipt_plan() {
   function is_shared(chain) { return chain ~ /^NFLB-[A-Z]+$/ }
   function add(table, chain, line) { want[table, chain, line] = 1; new_line[table, chain, ++new_count[table, chain]] = line }
   function add_once(table, chain, line) { if (!((table, chain, line) in want)) add(table, chain, line) }
-  function was(table, chain, line) { if (!((table, chain, line) in before)) { before[table, chain, line] = 1; there_line[table, chain, ++there_count[table, chain]] = line } }
+  function was(table, chain, line) {
+    if ((table, chain, line) in before) return
+    before[table, chain, line] = 1
+    there_line[table, chain, ++there_count[table, chain]] = line
+  }
   function open_forward(line) {
     line = gate line " -j ACCEPT"
     if (role != "new") was("filter", "NFLB-FORWARD", line)
