@@ -43,7 +43,8 @@ export class Bed {
       await gateway.sh("nft -f -", {
         input: loader === "nft" ? `flush ruleset\n${text}\n` : "flush ruleset\n",
       });
-      if (loader === "iptables-nft") await gateway.sh("iptables-nft-restore", { input: text });
+      // A text may come to a table twice, as the tool's does in layout zevenet.
+      if (loader === "iptables-nft") await gateway.sh("iptables-nft-restore --noflush", { input: text });
     }
     await road.forget();
     return road;
